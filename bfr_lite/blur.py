@@ -1,0 +1,49 @@
+"""Gaussian blur, round or stretched and turned, with another kernel for each picture of a batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REACH = 4  # a kernel extends this many sigmas each way
+
+
+class BlurError(ValueError):
+    """A blur kernel too wide for the picture."""
+
+
+def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor) -> Tensor:
+    """Rotated Gaussian kernels (B, K, K) that sum to 1, from sigmas (pixels) and angles (radians), each (B,).
+
+    K is odd and common to all: the largest sigma sets it. A kernel is 0 beyond four of its own sigmas, so
+    that it does not depend on its neighbours in the batch.
+    """
+    reach = (REACH * torch.maximum(sigma_x, sigma_y)).ceil()[:, None, None]
+    radius = int(reach.max())
+    steps = torch.arange(-radius, radius + 1, device=sigma_x.device, dtype=sigma_x.dtype)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    along = (cos * x + sin * y) / sigma_x.clamp(min=0.01)[:, None, None]  # sigma 0 becomes a single dot
+    across = (cos * y - sin * x) / sigma_y.clamp(min=0.01)[:, None, None]
+    kernels = torch.exp(-(along.square() + across.square()) / 2)
+    kernels = kernels * ((x.abs() <= reach) & (y.abs() <= reach))
+    return kernels / kernels.sum(dim=(1, 2), keepdim=True)
+
+
+def blur(images: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each of (B, 3, H, W) pictures, reflected at its borders, with its own kernel (B, K, K), K odd.
+
+    A product of Fourier transforms: unlike a sliding window, its cost hardly grows with the kernel.
+    """
+    radius = kernels.shape[-1] // 2
+    if radius == 0:
+        return images
+    if radius >= min(images.shape[-2:]):
+        raise BlurError(
+            f"a kernel of radius {radius} is too wide for {tuple(images.shape[-2:])} pixels: lower sigma"
+        )
+    padded = F.pad(images, (radius,) * 4, mode="reflect")
+    size = padded.shape[-2:]
+    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels[:, None].to(images), s=size)
+    return torch.fft.irfft2(spectrum, s=size)[..., 2 * radius :, 2 * radius :]

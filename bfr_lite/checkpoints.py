@@ -1,0 +1,150 @@
+"""Weights on disk: safetensors with a JSON card beside them, written whole or not at all, opened without running code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bfr_lite.official import WeightsError, generator_from_official, infer_config
+from bfr_lite.stylegan2 import Generator
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and goes away when it does not."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> None:
+    """Write `module` as float16 safetensors, and its card (`path` with .json) with the file's sha256 in it.
+
+    Half precision halves the file and moves a restored pixel by far less than one step of 1/255.
+    """
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in module.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read safetensors as float32; checked against the sha256 of the card when there is one beside them.
+
+    Raises `FileNotFoundError` when the file is missing and `WeightsError` when it is damaged or altered.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no weights at {path}; shipped: {', '.join(shipped_names()) or 'none'}")
+    expected = read_card(path).get("sha256")
+    if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise WeightsError(f"{path} does not have the sha256 its card names: it is damaged or altered; fetch it again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
+
+
+def read_card(path: Path) -> dict:
+    """The JSON card beside a weight file; empty when there is none."""
+    card = Path(path).with_suffix(".json")
+    try:
+        return json.loads(card.read_text()) if card.exists() else {}
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{card} is no JSON ({error}); restore it or remove it") from error
+
+
+def read_checkpoint(path: Path) -> dict:
+    """Read a training checkpoint or a `.pt` file of tensors and plain containers; code in it never runs."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path} is no whole checkpoint of plain tensors and was not opened ({reason})") from error
+
+
+def shipped_names() -> list[str]:
+    """Names of the weights that come with the package, such as "prior-lite"."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def shipped_path(kind: str, name: str) -> Path:
+    """Path of shipped weights, kind "prior" or "restorer" of a preset. Raises `FileNotFoundError` when not shipped."""
+    path = SHIPPED / f"{kind}-{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"no {kind} weights for preset {name!r} are shipped; there are: {', '.join(shipped_names())}")
+    return path
+
+
+def fit(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
+    """Load `state` into `module`, or raise `WeightsError` that names the first entries that do not fit."""
+    own = module.state_dict()
+    problems = [f"missing {name}" for name in own if name not in state]
+    problems += [f"unknown {name}" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, needs {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(f"{source} does not fit this network: {'; '.join(problems[:3])}{more}. Is it of another preset?")
+    module.load_state_dict(state)
+
+
+def load_generator(source: str | os.PathLike = "lite") -> Generator:
+    """A generator ready to draw faces.
+
+    Args:
+        source: a preset's name ("lite": its shipped prior), our safetensors, a checkpoint of `bfr-lite train prior`,
+            or a `.pt` file in rosinality's layout (`g_ema`) or with ADA's names.
+
+    Raises:
+        FileNotFoundError: there is no such file or preset.
+        WeightsError: the file is damaged, is no StyleGAN2 generator, or its shapes do not fit together.
+    """
+    path = Path(source)
+    if not path.suffix:
+        path = shipped_path("prior", str(source))
+    state = load_weights(path) if path.suffix == ".safetensors" else _generator_state(read_checkpoint(path), path)
+    state = generator_from_official(state)
+    generator = Generator(infer_config(state))
+    fit(generator, state, path)
+    return generator.eval().requires_grad_(False)
+
+
+def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
+    """The generator inside a checkpoint: ours, rosinality's, or a bare state dict."""
+    if "modules" in content:
+        return content["modules"]["generator_ema"]
+    if "g_ema" in content:
+        return content["g_ema"]
+    if not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} holds no generator: expected `g_ema`, a checkpoint of this project or a state dict")
+    return content
+

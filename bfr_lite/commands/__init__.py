@@ -1,0 +1,26 @@
+"""The commands of ``bfr-lite``, one module each, with ``add_parser(subparsers)`` and ``run(args)``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+# What add_subparsers returns; argparse keeps the class private.
+Subparsers = argparse._SubParsersAction
+
+
+def command_parser(
+    subparsers: Subparsers, name: str, summary: str, example: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """A command's parser: ``--help`` ends with ``example`` (lines of shell), ``run`` does the work."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="example:\n" + "\n".join(f"  {line}" for line in example.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # SUPPRESS: do not undo a --debug given before the command's name
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+    return parser

@@ -1,0 +1,90 @@
+"""Picture files in, picture files out: what the commands that work on pictures share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+Job = tuple[Path, Path]  # the picture to read, the picture to write
+Work = Callable[[Path, Path], dict[str, object]]  # does one job, returns facts for the JSON report
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments INPUT..., --output, --overwrite and --json."""
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder of them")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the PNG files"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
+
+
+def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
+    """Every picture among ``inputs`` (files, or folders of them) with the PNG it becomes in ``folder``.
+
+    Raises FileNotFoundError for an input that is not there and for a folder without pictures; ValueError
+    where two pictures would become one file, one would replace itself, or a file must be kept.
+    """
+    jobs: dict[Path, Path] = {}  # by output, to see two that meet
+    for source in dict.fromkeys(picture for path in inputs for picture in _pictures(path)):
+        target = folder / f"{source.stem}.png"
+        if target in jobs:
+            raise ValueError(f"{jobs[target]} and {source} would both become {target}: rename one")
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"{target} would replace the picture it is made from: choose another --output")
+        jobs[target] = source
+    taken = [target for target in jobs if target.exists()]
+    if taken and not overwrite:
+        raise ValueError(
+            f"{len(taken)} of {len(jobs)} outputs exist, the first is {taken[0]}: "
+            "choose another --output, or replace them with --overwrite"
+        )
+    return [(source, target) for target, source in jobs.items()]
+
+
+def _pictures(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(f"no such picture or folder: {path}")
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not found:
+        raise FileNotFoundError(f"no pictures directly in {path}: looked for {', '.join(SUFFIXES)}")
+    return found
+
+
+def process(jobs: Sequence[Job], work: Work, verb: str, as_json: bool) -> int:
+    """Call ``work`` for each job, go on after one that fails, report, and return the exit code.
+
+    A ValueError or OSError of ``work`` fails that picture alone. ``verb`` labels the progress bar.
+    """
+    for folder in {target.parent for _, target in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    written: list[dict[str, object]] = []
+    failed: list[dict[str, object]] = []
+    for source, target in tqdm(jobs, desc=verb, unit="picture", delay=1, disable=None):
+        try:
+            written.append({"input": str(source), "output": str(target), **work(source, target)})
+        except (ValueError, OSError) as error:
+            failed.append({"input": str(source), "error": str(error)})
+    if as_json:
+        print(json.dumps({"written": written, "failed": failed}, indent=2))
+    else:
+        _report(written, failed)
+    return 1 if failed else 0
+
+
+def _report(written: Sequence[dict[str, object]], failed: Sequence[dict[str, object]]) -> None:
+    for fact in written:
+        print(f"{fact['input']} -> {fact['output']}")
+    for fact in failed:
+        print(f"failed: {fact['input']}: {fact['error']}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {len(written) + len(failed)} pictures failed", file=sys.stderr)

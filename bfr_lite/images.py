@@ -1,0 +1,141 @@
+"""Pictures in and out: checks, files, kinds, grids.
+
+Inside the project a picture is a float32 RGB tensor in [0, 1]. This module is the border: it turns paths, PIL images
+and uint8 arrays into such tensors and back, and refuses what would only fail later and less clearly.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message says what was given and what would work."""
+
+
+def check_images(images: Tensor, size: int | None = None, channels: int = 3, name: str = "images") -> None:
+    """Raise `ImageError` unless `images` is a finite float tensor (B, channels, H, W) in [0, 1].
+
+    `size`, when given, is the height and width required, in pixels.
+    """
+    if not isinstance(images, Tensor):
+        raise ImageError(f"{name} must be a torch tensor (B, {channels}, H, W), got {type(images).__name__}")
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ImageError(f"{name} must have shape (B, {channels}, H, W), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ImageError(f"{name} must be float in [0, 1], got {images.dtype}: divide uint8 values by 255")
+    if images.numel() == 0:
+        raise ImageError(f"{name} holds no pixels: shape {tuple(images.shape)}")
+    if size is not None and images.shape[-2:] != (size, size):
+        raise ImageError(
+            f"{name} must be {size}x{size} pixels, got {images.shape[-2]}x{images.shape[-1]}: align and resize the face first"
+        )
+    low, high = images.detach().aminmax()
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        raise ImageError(f"{name} holds NaN or infinite values")
+    if low < -1e-4 or high > 1 + 1e-4:
+        raise ImageError(f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}]: scale or clamp them first")
+
+
+def load_image(path: str | os.PathLike) -> Tensor:
+    """Read a picture file as a (3, H, W) float32 tensor in [0, 1]; EXIF rotation applied, any mode made RGB.
+
+    Raises `FileNotFoundError` when there is no such file, `ImageError` when it is no readable picture.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such picture: {path}")
+    try:
+        with Image.open(path) as picture:
+            return pil_to_tensor(picture)
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
+
+
+def save_image(image: Tensor, path: str | os.PathLike) -> None:
+    """Write a (3, H, W) tensor in [0, 1] to `path`, whole or not at all; the suffix chooses the format."""
+    path = Path(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as handle:
+        temporary = Path(handle.name)
+    try:
+        tensor_to_pil(image).save(temporary)
+        os.replace(temporary, path)
+    except (ValueError, KeyError) as error:
+        raise ImageError(f"cannot write {path} ({error}); use a suffix such as .png or .jpg") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pil_to_tensor(picture: Image.Image) -> Tensor:
+    """A PIL picture of any mode as a (3, H, W) float32 tensor in [0, 1]."""
+    array = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(array / 255).permute(2, 0, 1).contiguous()
+
+
+def tensor_to_uint8(image: Tensor) -> np.ndarray:
+    """A (3, H, W) tensor in about [0, 1] as an (H, W, 3) uint8 array, rounded and clamped."""
+    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+
+def tensor_to_pil(image: Tensor) -> Image.Image:
+    """A (3, H, W) tensor in about [0, 1] as an RGB PIL picture."""
+    return Image.fromarray(tensor_to_uint8(image))
+
+
+def to_batch(image: Tensor | np.ndarray | Image.Image | str | os.PathLike) -> tuple[Tensor, Callable[[Tensor], object]]:
+    """Turn any kind of picture into a (B, 3, H, W) batch, with the function that turns a batch back into that kind.
+
+    Kinds: float tensors (3, H, W) or (B, 3, H, W) in [0, 1]; uint8 arrays (H, W, 3) or (B, H, W, 3); PIL pictures;
+    paths (which come back as PIL pictures). Raises `ImageError` for anything else.
+    """
+    if isinstance(image, str | os.PathLike):
+        return load_image(image)[None], lambda batch: tensor_to_pil(batch[0])
+    if isinstance(image, Image.Image):
+        return pil_to_tensor(image)[None], lambda batch: tensor_to_pil(batch[0])
+    if isinstance(image, np.ndarray):
+        return _array_to_batch(image)
+    if not isinstance(image, Tensor):
+        raise ImageError(
+            f"cannot use a {type(image).__name__} as a picture: give a tensor, a uint8 array, a PIL picture or a path"
+        )
+    if image.ndim == 3:
+        check_images(image[None])
+        return image[None], lambda batch: batch[0]
+    check_images(image)
+    return image, lambda batch: batch
+
+
+def _array_to_batch(array: np.ndarray) -> tuple[Tensor, Callable[[Tensor], np.ndarray]]:
+    if array.dtype != np.uint8:
+        raise ImageError(f"arrays must be uint8 (0 to 255), got {array.dtype}: convert, or give a float tensor in [0, 1]")
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.size == 0:
+        raise ImageError(f"arrays must have shape (H, W, 3) or (B, H, W, 3), got {array.shape}")
+    batch = torch.from_numpy(array.reshape(-1, *array.shape[-3:]).astype(np.float32) / 255).permute(0, 3, 1, 2)
+    if array.ndim == 3:
+        return batch.contiguous(), lambda out: tensor_to_uint8(out[0])
+    return batch.contiguous(), lambda out: np.stack([tensor_to_uint8(one) for one in out])
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize (B, 3, H, W) to (B, 3, size, size) by antialiased bicubic interpolation, clamped to [0, 1]."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def grid(images: Tensor, columns: int) -> Tensor:
+    """Lay (B, 3, H, W) pictures out row by row, two white pixels apart, as one (3, H', W') picture."""
+    padded = F.pad(images.detach(), (1, 1, 1, 1), value=1.0)
+    missing = -len(padded) % columns
+    padded = torch.cat([padded, padded.new_ones(missing, *padded.shape[1:])])
+    rows = [torch.cat(list(row), dim=2) for row in padded.split(columns)]
+    return torch.cat(rows, dim=1)

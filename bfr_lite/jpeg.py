@@ -1,0 +1,157 @@
+"""JPEG twice: the real codec, and the same steps as tensor operations that gradients can cross.
+
+Baseline JPEG (ITU-T T.81, with the JFIF colour space) is: RGB to YCbCr, the two colour planes halved (4:2:0),
+every plane cut into 8x8 blocks, a cosine transform of each block, and each coefficient divided by a table
+entry and *rounded*. Only the rounding loses detail; the rest (Huffman coding) is lossless, so a picture after
+JPEG can be had without it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from bfr_lite.images import check_images, pil_to_tensor, tensor_to_pil
+
+BLOCK = 8
+MCU = 2 * BLOCK  # with halved colour planes the codec works on 16x16 pixels at a time
+
+# T.81, Annex K.1: how coarsely each of the 8x8 frequencies is kept at quality 50, in brightness and colour.
+LUMA_TABLE = torch.tensor(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=torch.float32,
+)
+CHROMA_TABLE = torch.full((BLOCK, BLOCK), 99.0)
+CHROMA_TABLE[:4, :4] = torch.tensor(
+    [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]], dtype=torch.float32
+)
+
+# JFIF 1.02: full-range BT.601. Colour planes are centred on 0 here, where a file has them centred on 128.
+RGB_TO_YCBCR = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]]
+)
+YCBCR_TO_RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136286, -0.714136286], [1, 1.772, 0]])
+
+
+class QualityError(ValueError):
+    """A JPEG quality outside 1 to 100, or not one for each picture."""
+
+
+def jpeg(images: Tensor, quality: int | Tensor) -> Tensor:
+    """Send pictures through the real JPEG codec (Pillow, 4:2:0).
+
+    `images` (B, 3, H, W) in [0, 1]; `quality` 1 to 100, one for all or an integer tensor (B,). Returns the
+    same shape, dtype and device; no gradient passes. Raises `ImageError` and `QualityError`.
+    """
+    check_images(images)
+    qualities = _qualities(quality, len(images))
+    coded = [_through_file(image, q) for image, q in zip(images, qualities, strict=True)]
+    return torch.stack(coded).to(images)
+
+
+def jpeg_differentiable(images: Tensor, quality: int | Tensor) -> Tensor:
+    """Compute what JPEG does to pictures, with gradients to the pictures.
+
+    Arguments and errors as for `jpeg`; any height and width. The rounding is straight-through: exact on the
+    way forward, so that the result matches the real codec, and the identity on the way back. Smooth roundings
+    (Shin & Song, *JPEG-resistant adversarial images*, 2017) have slope 0 at whole numbers, and most
+    coefficients of a compressed picture are 0: hardly any gradient would come through.
+    """
+    check_images(images)
+    qualities = _qualities(quality, len(images))
+    # Under autocast, 16-bit products would be off by whole grey levels.
+    with torch.autocast(images.device.type, enabled=False):
+        return _compress(images, qualities)
+
+
+def quantisation_table(table: Tensor, quality: int) -> Tensor:
+    """Scale an 8x8 quality-50 table to `quality` (1 to 100) by the formula of the Independent JPEG Group."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((table * percent + 50) / 100).floor().clamp(1, 255)
+
+
+def rgb_to_ycbcr(images: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB to brightness Y and colour differences Cb, Cr, centred on 0; any value range."""
+    return torch.einsum("dc,bchw->bdhw", RGB_TO_YCBCR.to(images), images)
+
+
+def luma(images: Tensor) -> Tensor:
+    """The brightness (B, 1, H, W) of (B, 3, H, W) RGB pictures: Y alone."""
+    return (images * RGB_TO_YCBCR[0].to(images)[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def ycbcr_to_rgb(images: Tensor) -> Tensor:
+    """Undo `rgb_to_ycbcr`."""
+    return torch.einsum("dc,bchw->bdhw", YCBCR_TO_RGB.to(images), images)
+
+
+def dct_matrix() -> Tensor:
+    """The orthonormal 8x8 cosine transform D: `D @ block @ D.T` holds a block's frequencies, lowest first."""
+    frequency, position = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None, :]
+    waves = torch.cos(math.pi * frequency * (2 * position + 1) / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+    waves[0] /= math.sqrt(2)
+    return waves
+
+
+def _compress(images: Tensor, qualities: list[int]) -> Tensor:
+    height, width = images.shape[-2:]
+    # To fill blocks, libjpeg repeats the last column before it halves the colour planes, the last row after.
+    padded = F.pad(images, (0, -width % MCU, 0, height % 2), mode="replicate")
+    ycbcr = _round_straight_through(rgb_to_ycbcr(_round_straight_through(255 * padded)))
+
+    brightness = _code_plane(ycbcr[:, :1] - 128, _tables(LUMA_TABLE, qualities, images)) + 128
+    halved = F.avg_pool2d(ycbcr[:, 1:], 2)
+    colour = _code_plane(halved, _tables(CHROMA_TABLE, qualities, images))
+    # Decoders widen the colour planes by a triangle filter ("fancy upsampling"): bilinear interpolation.
+    colour = F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False)
+
+    decoded = _round_straight_through(torch.cat([brightness, colour], dim=1))
+    rgb = ycbcr_to_rgb(decoded[..., :height, :width])
+    return (_round_straight_through(rgb) / 255).clamp(0, 1)
+
+
+def _code_plane(planes: Tensor, tables: Tensor) -> Tensor:
+    """Transform, quantise by `tables` (B, 8, 8), transform back; `planes` (B, C, H, W), W a multiple of 8."""
+    height = planes.shape[2]
+    padded = F.pad(planes, (0, 0, 0, -height % BLOCK), mode="replicate")
+    dct = dct_matrix().to(planes)
+    blocks = padded.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)
+    steps = tables[:, None, None, None]
+    frequencies = _round_straight_through(dct @ blocks @ dct.T / steps) * steps
+    return (dct.T @ frequencies @ dct).transpose(3, 4).reshape(padded.shape)[:, :, :height]
+
+
+def _round_straight_through(values: Tensor) -> Tensor:
+    return values + (values.round() - values).detach()
+
+
+def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:
+    return torch.stack([quantisation_table(table, quality) for quality in qualities]).to(like)
+
+
+def _through_file(image: Tensor, quality: int) -> Tensor:
+    file = io.BytesIO()
+    tensor_to_pil(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    with Image.open(file) as picture:
+        return pil_to_tensor(picture)
+
+
+def _qualities(quality: int | Tensor, batch: int) -> list[int]:
+    given = quality.tolist() if isinstance(quality, Tensor) and quality.ndim else [float(quality)] * batch
+    if len(given) != batch or not all(1 <= q <= 100 and q == int(q) for q in given):
+        raise QualityError(f"quality must be whole, from 1 to 100, one or {batch} of them; got {quality}")
+    return [int(q) for q in given]

@@ -1,0 +1,152 @@
+"""The layers StyleGAN2 is made of: equalised learning rate, modulated convolution, [1, 3, 3, 1] resampling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FILTER = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
+
+
+def to_zero_one(x: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1]."""
+    return x * 0.5 + 0.5
+
+
+def to_minus_one_one(x: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1]."""
+    return x * 2 - 1
+
+
+def scaled_leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU (slope 0.2) times sqrt(2), which keeps the variance of N(0, 1) inputs near one."""
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0) -> Tensor:
+    """Filter every channel of (B, C, H, W) with [1, 3, 3, 1] / 8 along both axes after zero padding (before, after)."""
+    channels = x.shape[1]
+    kernel = x.new_tensor(FILTER) * math.sqrt(gain)
+    x = F.pad(x, (pad[0], pad[1], pad[0], pad[1]))
+    x = F.conv2d(x, kernel.view(1, 1, 1, 4).expand(channels, 1, 1, 4), groups=channels)
+    return F.conv2d(x, kernel.view(1, 1, 4, 1).expand(channels, 1, 4, 1), groups=channels)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double height and width of (B, C, H, W): zeros between the pixels, then the filter with gain 4."""
+    batch, channels, height, width = x.shape
+    spread = x.new_zeros(batch, channels, height, 2, width, 2)
+    spread[:, :, :, 0, :, 0] = x
+    return fir(spread.view(batch, channels, 2 * height, 2 * width), pad=(2, 1), gain=4.0)
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Halve height and width of (B, C, H, W) with the filter, so that fine stripes fade instead of aliasing."""
+    return fir(x, pad=(1, 1))[:, :, ::2, ::2]
+
+
+def apply_condition(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Spatial feature transform on the second half of the channels; the first half stays the prior's own."""
+    kept, changed = x.tensor_split([x.shape[1] - scale.shape[1]], dim=1)
+    return torch.cat([kept, changed * (1 + scale) + shift], dim=1)
+
+
+class EqualLinear(nn.Module):
+    """Fully connected layer with equalised learning rate: weights ~ N(0, 1), scaled by 1/sqrt(fan_in) at run time."""
+
+    def __init__(
+        self, fan_in: int, fan_out: int, lr_multiplier: float = 1.0, activate: bool = False, bias_init: float = 0.0
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(fan_out, fan_in))
+        self.bias = nn.Parameter(torch.full((fan_out,), float(bias_init)))
+        self.weight_gain = lr_multiplier / math.sqrt(fan_in)
+        self.bias_gain = lr_multiplier
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return scaled_leaky_relu(x) if self.activate else x
+
+
+class ConvAct(nn.Module):
+    """Equalised convolution of the discriminator, with optional halving before it and leaky ReLU after it."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, down: bool = False, activate: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if activate else None
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.padding = kernel // 2
+        self.down = down
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.gain
+        if not self.down:
+            x = F.conv2d(x, weight, self.bias, padding=self.padding)
+        elif self.padding:
+            x = F.conv2d(fir(x, pad=(2, 2)), weight, self.bias, stride=2)
+        else:
+            x = F.conv2d(downsample(x), weight, self.bias)
+        return x if self.bias is None else scaled_leaky_relu(x)
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled by a style (StyleGAN2, equations 1 and 3).
+
+    The textbook form scales the weights and needs a grouped convolution, one group a picture. Scaling the input by
+    the style and the output by the demodulation factor around one ordinary convolution is the same arithmetic, and
+    much faster on a CPU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        w_dim: int,
+        demodulate: bool = True,
+        up: bool = False,
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, kernel, kernel))
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.gain = 1 / math.sqrt(in_channels * kernel**2)
+        self.padding = kernel // 2
+        self.demodulate = demodulate
+        self.up = up
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x (B, in, H, W), w (B, w_dim) -> (B, out, H, W), twice the size when `up`."""
+        style = self.affine(w)
+        weight = self.weight * self.gain
+        x = x * style[:, :, None, None]
+        if self.up:
+            x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+            x = fir(x, pad=(1, 1), gain=4.0)
+        else:
+            x = F.conv2d(x, weight, padding=self.padding)
+        if self.demodulate:
+            power = style.square() @ weight.square().sum(dim=(2, 3)).T
+            x = x * (power + 1e-8).rsqrt()[:, :, None, None]
+        return x
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d` that leaves the global random generator alone; `draw_weights` fills it."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def draw_weights(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Fill every `Conv2d` inside `module` with He's normal weights for leaky ReLU, drawn from `generator` (or seed 0)."""
+    generator = generator or torch.Generator().manual_seed(0)
+    for layer in module.modules():
+        if isinstance(layer, Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=0.2, generator=generator)

@@ -1,0 +1,42 @@
+"""Import ``lpips`` also where torchvision's compiled operators cannot be loaded.
+
+``lpips`` needs torchvision for its model definitions alone. Importing torchvision nevertheless describes its
+compiled operators to PyTorch, and that fails with "operator torchvision::nms does not exist" where they did
+not load, as with a torchvision built for CUDA beside a CPU-only torch. Declaring two operators is enough.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from types import ModuleType
+
+_MISSING = (  # as declared by torchvision 0.28
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+
+def import_lpips() -> ModuleType:
+    """The ``lpips`` module.
+
+    Raises ImportError where it is not installed, RuntimeError where torchvision fails for another reason.
+    """
+    try:
+        return importlib.import_module("lpips")
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+    _declare_operators()
+    return importlib.import_module("lpips")
+
+
+@cache  # a name can be declared once, and lives as long as the library object that is kept here
+def _declare_operators() -> object:
+    # imported here, so that `bfr-lite doctor` can report a PyTorch that cannot be
+    from torch.library import Library
+
+    library = Library("torchvision", "FRAGMENT")
+    for schema in _MISSING:
+        library.define(schema)
+    return library

@@ -1,0 +1,128 @@
+"""The restorer: the codec reads the damaged face, the StyleGAN2 prior draws the restored one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
+from bfr_lite.codec import AsymmetricCodec, Block
+from bfr_lite.images import resize, to_batch
+from bfr_lite.mmrb import MMRB
+from bfr_lite.presets import Preset, preset
+from bfr_lite.stylegan2 import Conditions, Generator
+
+
+@dataclass(frozen=True)
+class RestorerOutput:
+    """What the restorer makes of a batch of B damaged faces.
+
+    Attributes:
+        image: (B, 3, size, size) restored faces in about [0, 1].
+        ws, conditions, pyramid: as in `CodecOutput`; the conditions are those the generator was given, scaled by fidelity.
+    """
+
+    image: Tensor
+    ws: Tensor
+    conditions: Conditions
+    pyramid: dict[int, Tensor]
+
+
+class Restorer(nn.Module):
+    """Codec and generator, with a fidelity knob.
+
+    Fidelity f in [0, 1] scales the codec's conditions: at 0 the generator draws from the latent codes alone and trusts
+    what it knows of faces; at 1 the conditions act in full and the picture follows the input. CodeFormer
+    (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way.
+
+    Args:
+        preset_: sizes.
+        block: residual block of the encoder, `MMRB` unless another one is to be compared.
+        generator: random source of the initial weights.
+    """
+
+    def __init__(self, preset_: Preset, block: Block = MMRB, generator: torch.Generator | None = None):
+        super().__init__()
+        self.preset = preset_
+        self.codec = AsymmetricCodec(preset_.codec, block, generator)
+        self.generator = Generator(preset_.gan, generator)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike = "lite") -> Restorer:
+        """The shipped restorer of a preset ("lite"), or one from a safetensors file that `bfr-lite train restorer` wrote.
+
+        Raises `FileNotFoundError` when there are no such weights, `WeightsError` when they are damaged or do not fit.
+        """
+        path = Path(source)
+        if not path.suffix:
+            path = shipped_path("restorer", preset(str(source)).name)
+        restorer = cls(preset(read_card(path).get("preset", "lite")))
+        fit(restorer, load_weights(path), path)
+        return restorer.eval().requires_grad_(False)
+
+    def adopt_prior(self, prior: Generator) -> None:
+        """Start from a trained prior: its weights, and its average face as the point the codes are measured from."""
+        fit(self.generator, prior.state_dict(), "the prior")
+        self.codec.mean_ws.copy_(prior.w_avg.expand_as(self.codec.mean_ws))
+
+    def forward(self, lq: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None) -> RestorerOutput:
+        """Restore damaged faces (B, 3, size, size) in [0, 1], with gradients.
+
+        `fidelity` is one number or a tensor (B,), in [0, 1]. Raises `ImageError` or `ValueError` for bad input.
+        """
+        return self.forward_features(lq, fidelity, noise)[0]
+
+    def forward_features(
+        self, lq: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None
+    ) -> tuple[RestorerOutput, dict[str, Tensor]]:
+        """As `forward`, with the features of the codec and the generator (`encoder.R`, `decoder.R`, `generator.R`)."""
+        output, stages = self.codec.forward_features(lq)
+        conditions = scale_conditions(output.conditions, fidelity)
+        image, drawn = self.generator.forward_features(output.ws, conditions, noise)
+        stages |= {f"generator.{r}": value for r, value in drawn.items()}
+        return RestorerOutput(image, output.ws, conditions, output.pyramid), stages
+
+    @torch.no_grad()
+    def restore(
+        self, image: Tensor | np.ndarray | Image.Image | str | os.PathLike, fidelity: float = 0.5, batch_size: int = 16
+    ) -> Tensor | np.ndarray | Image.Image:
+        """Restore one aligned face or a batch, and return the kind given, `size` pixels wide and high.
+
+        Args:
+            image: (3, H, W) or (B, 3, H, W) float tensor in [0, 1]; (H, W, 3) or (B, H, W, 3) uint8 array; PIL picture;
+                or a path, for which a PIL picture comes back. Other sizes are resized first.
+            fidelity: 0 trusts the prior, 1 the input.
+            batch_size: faces at a time; bounds the memory of large batches.
+        """
+        batch, as_given = to_batch(image)
+        device = self.codec.mean_ws.device
+        restored = [
+            self(resize(part, self.preset.size).to(device), fidelity).image.clamp(0, 1) for part in batch.float().split(batch_size)
+        ]
+        return as_given(torch.cat(restored).to(batch))
+
+    @torch.no_grad()
+    def features(self, lq: Tensor, fidelity: float = 1.0) -> dict[str, Tensor]:
+        """Every stage by name: `encoder.R`, `decoder.R`, `condition.R.scale`, `condition.R.shift`, `pyramid.R`, `ws`,
+        `generator.R`, `image`, for each resolution R."""
+        output, stages = self.forward_features(lq, fidelity)
+        for r, (scale, shift) in output.conditions.items():
+            stages |= {f"condition.{r}.scale": scale, f"condition.{r}.shift": shift}
+        stages |= {f"pyramid.{r}": picture for r, picture in output.pyramid.items()}
+        return {**stages, "ws": output.ws, "image": output.image}
+
+
+def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
+    """Conditions times fidelity, one number or (B,). Raises `ValueError` outside [0, 1]."""
+    values = torch.as_tensor(fidelity)
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise ValueError(f"fidelity must lie in [0, 1], got {fidelity}: 0 trusts the prior, 1 the input")
+    if values.ndim:
+        fidelity = values[:, None, None, None]
+    return {r: (scale * fidelity, shift * fidelity) for r, (scale, shift) in conditions.items()}

@@ -1,0 +1,218 @@
+"""The loop that prior and restorer share: order of the data, logs, sample grids, checkpoints, resuming, Ctrl-C.
+
+Everything random in a step comes from `step_rng(seed, step)`, and the order of the data from the seed and the step
+alone. So a checkpoint needs no generator states, and a resumed run takes the very steps of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import csv
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bfr_lite.checkpoints import WeightsError, atomic_path, read_checkpoint
+from bfr_lite.images import save_image
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run needs beside its networks.
+
+    Attributes:
+        folder: where checkpoint.pt, log.csv and samples/ go; a run found there is resumed.
+        images: how many training pictures to show in all.
+        batch: pictures a step, over all processes.
+        seed: source of the data order and of every random draw.
+        checkpoint_every, sample_every, log_every: in steps.
+    """
+
+    folder: Path
+    images: int
+    batch: int = 16
+    seed: int = 0
+    checkpoint_every: int = 500
+    sample_every: int = 1000
+    log_every: int = 50
+
+
+class Task(Protocol):
+    """What the loop trains: networks and optimisers by name, a step, a picture of the progress."""
+
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]: ...
+
+    def samples(self) -> Tensor: ...
+
+
+def step_rng(seed: int, step: int, device: str | torch.device = "cpu") -> torch.Generator:
+    """The random source of one step. Seeds are mixed so that neighbouring steps and seeds share nothing."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
+    return torch.Generator(device).manual_seed(mixed)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, length: int) -> Tensor:
+    return torch.randperm(length, generator=step_rng(seed, -1 - epoch))
+
+
+def batch_indices(seed: int, step: int, batch: int, length: int) -> Tensor:
+    """Indices (batch,) of the pictures of a step: each epoch in its own order, none skipped, none twice."""
+    positions = range(step * batch, (step + 1) * batch)
+    return torch.stack([_permutation(seed, position // length, length)[position % length] for position in positions])
+
+
+def optimise(accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One optimiser step. Gradients are averaged over processes here, as the official StyleGAN2 does, and not by a
+    wrapper around the networks, which would hide their methods and clash with the double backward of R1."""
+    optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(loss)
+    if accelerator.num_processes > 1:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = accelerator.reduce(parameter.grad, "mean")
+    optimizer.step()
+
+
+@torch.no_grad()
+def ema_update(average: nn.Module, current: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * current, for parameters; buffers are copied."""
+    for mean, value in zip(average.parameters(), current.parameters(), strict=True):
+        mean.lerp_(value.to(mean.dtype), 1 - decay)
+    for mean, value in zip(average.buffers(), current.buffers(), strict=True):
+        mean.copy_(value)
+
+
+def ema_decay(batch: int, images_seen: int, half_life: float = 10_000, ramp: float = 0.05) -> float:
+    """Decay a step for a half-life in pictures, shorter early in the run (StyleGAN2-ADA's ramp)."""
+    return 0.5 ** (batch / max(min(half_life, images_seen * ramp), 1e-8))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after the loop: steps taken, pictures seen, whether it is finished."""
+
+    steps: int
+    images: int
+    finished: bool
+
+
+def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
+    """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
+
+    Raises `WeightsError` when the folder holds a checkpoint of another configuration.
+    """
+    folder, main = run_config.folder, accelerator.is_main_process
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    done = load_checkpoint(checkpoint, task) if checkpoint.exists() else 0
+    total = -(-run_config.images // run_config.batch)
+    log = CsvLog(folder / "log.csv", keep_until=done)
+    with _stop_requested() as stop, tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=not main) as bar:
+        while done < total and not stop.is_set():
+            indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)
+            log.add(task.step(done, indices, step_rng(run_config.seed, done)))
+            done += 1
+            bar.update()
+            if main and (done % run_config.log_every == 0 or done == total):
+                bar.set_postfix(log.write(done, done * run_config.batch))
+            if main and (done % run_config.sample_every == 0 or done == total):
+                save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")
+            if main and done % run_config.checkpoint_every == 0:
+                save_checkpoint(checkpoint, task, done)
+    if main:
+        save_checkpoint(checkpoint, task, done)
+    return Progress(done, done * run_config.batch, done >= total)
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a polite kill sets, so that the running step ends before the run does."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread alone
+        yield stop
+        return
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class CsvLog:
+    """Means of what the steps report, one row every `log_every` steps; rows after the resumed step are dropped."""
+
+    def __init__(self, path: Path, keep_until: int):
+        self.path = path
+        self.sums: dict[str, list[float]] = {}
+        self.since = time.monotonic()
+        if path.exists():
+            rows = list(csv.DictReader(path.open()))
+            kept = [row for row in rows if int(row["step"]) <= keep_until]
+            if rows and len(kept) < len(rows):
+                self._rewrite(kept, list(rows[0]))
+
+    def add(self, values: dict[str, float]) -> None:
+        """Note what one step reported."""
+        for name, value in values.items():
+            self.sums.setdefault(name, []).append(float(value))
+
+    def write(self, step: int, images: int) -> dict[str, str]:
+        """Append a row of means since the last one, and return it for a progress bar."""
+        means = {name: f"{sum(values) / len(values):.4g}" for name, values in self.sums.items()}
+        row = {"step": step, "images": images, "seconds": f"{time.monotonic() - self.since:.1f}", **means}
+        header = list(csv.DictReader(self.path.open()).fieldnames or []) if self.path.exists() else []
+        if set(row) - set(header):
+            rows = list(csv.DictReader(self.path.open())) if header else []
+            self._rewrite([*rows, row], header + [name for name in row if name not in header])
+        else:
+            with self.path.open("a", newline="") as handle:
+                csv.DictWriter(handle, header).writerow(row)
+        self.sums, self.since = {}, time.monotonic()
+        return means
+
+    def _rewrite(self, rows: list[dict], header: list[str]) -> None:
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, header)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def save_checkpoint(path: Path, task: Task, step: int) -> None:
+    """Write networks, averages, optimisers and step, whole or not at all."""
+    content = {
+        "step": step,
+        "modules": {name: module.state_dict() for name, module in task.modules.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path, task: Task) -> int:
+    """Load a checkpoint into `task` and return its step. Raises `WeightsError` when it is damaged or does not fit."""
+    content = read_checkpoint(path)
+    try:
+        for name, module in task.modules.items():
+            module.load_state_dict(content["modules"][name])
+        for name, optimizer in task.optimizers.items():
+            optimizer.load_state_dict(content["optimizers"][name])
+        return int(content["step"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        hint = "resume with the options the run was started with, or name another folder"
+        raise WeightsError(f"{path} is of another run ({str(error).splitlines()[0]}): {hint}") from error

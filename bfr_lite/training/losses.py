@@ -1,0 +1,44 @@
+"""The losses of the prior and of the restorer, each a few lines and one idea."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Logistic loss of the discriminator: softplus(-real) + softplus(fake) (Goodfellow et al., 2014)."""
+    return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
+
+
+def generator_loss(fake_scores: Tensor) -> Tensor:
+    """Non-saturating loss of the generator: softplus(-fake)."""
+    return F.softplus(-fake_scores).mean()
+
+
+def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
+    """Mean squared gradient norm of the scores at real pictures (Mescheder et al., arXiv 1801.04406).
+
+    `real_images` are in [0, 1] and require a gradient; the norm is that of pictures in [-1, 1], the unit in which
+    published values of gamma are given: a step there is twice as long, so the squared gradient is a quarter.
+    """
+    (gradient,) = torch.autograd.grad(real_scores.sum(), real_images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean() / 4
+
+
+def charbonnier(output: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """A smooth L1 distance, mean of sqrt(d^2 + epsilon^2): forgiving to outliers, with a gradient at zero."""
+    return ((output - target).square() + epsilon**2).sqrt().mean()
+
+
+def feature_distance(output: Iterable[Tensor], target: Iterable[Tensor]) -> Tensor:
+    """Mean over layers of the L1 distance of features normalised to unit length along channels.
+
+    The features are those of a discriminator: a perceptual distance that needs no downloaded network. It is in the
+    manner of LPIPS (arXiv 1801.03924) and of feature matching (pix2pixHD, arXiv 1711.11585), and is neither.
+    """
+    distances = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).abs().sum(dim=1).mean() for a, b in zip(output, target, strict=True)]
+    return torch.stack(distances).mean()

@@ -1,0 +1,155 @@
+"""Training the prior: StyleGAN2 on a few hundred portraits, grown from 32 pixels up."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from bfr_lite.checkpoints import read_checkpoint
+from bfr_lite.data import FaceDataset
+from bfr_lite.images import grid, resize
+from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
+from bfr_lite.training.augment import diff_augment, random_flip
+from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
+from bfr_lite.training.losses import discriminator_loss, generator_loss, r1_penalty
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """How the prior is trained; values from StyleGAN2-ADA's `auto` setting for small pictures unless said otherwise.
+
+    Attributes:
+        gan: sizes of both networks; `gan.size` is the resolution trained.
+        lr: Adam's learning rate for both networks.
+        r1_gamma: weight of the R1 penalty.
+        r1_every: steps between two R1 penalties (lazy regularisation, StyleGAN2 B).
+        style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1).
+        ema_half_life: of the averaged generator, in pictures.
+        seed: of the initial weights.
+    """
+
+    gan: GANConfig
+    lr: float = 2.5e-3
+    r1_gamma: float = 0.2
+    r1_every: int = 16
+    style_mixing: float = 0.5
+    ema_half_life: float = 10_000
+    seed: int = 0
+
+
+class PriorTask:
+    """Generator, its average and discriminator, with the step that trains them.
+
+    Args:
+        config: see `PriorConfig`.
+        faces: training portraits, of any size not below `config.gan.size`.
+        batch: pictures a step, over all processes.
+        accelerator: places and precision.
+    """
+
+    def __init__(self, config: PriorConfig, faces: FaceDataset, batch: int, accelerator: Accelerator):
+        self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
+        init = torch.Generator().manual_seed(config.seed)
+        generator, discriminator = Generator(config.gan, init), Discriminator(config.gan, init)
+        self.modules: dict[str, nn.Module] = {
+            "generator": generator,
+            "generator_ema": copy.deepcopy(generator).requires_grad_(False),
+            "discriminator": discriminator,
+        }
+        for module in self.modules.values():
+            module.to(accelerator.device, memory_format=torch.channels_last)
+        self.optimizers = {
+            "generator": torch.optim.Adam(generator.parameters(), lr=config.lr, betas=(0.0, 0.99), eps=1e-8),
+            "discriminator": self._lazy_adam(discriminator),
+        }
+
+    def _lazy_adam(self, discriminator: nn.Module) -> torch.optim.Adam:
+        """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B)."""
+        ratio = self.config.r1_every / (self.config.r1_every + 1)
+        return torch.optim.Adam(
+            discriminator.parameters(), lr=self.config.lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8
+        )
+
+    def grow_from(self, path: Path) -> None:
+        """Take over the weights of a run at a lower resolution; new layers keep their random start.
+
+        The new resolution's RGB layer starts at zero, so that the generator first draws the smaller run's pictures,
+        enlarged. The discriminator's first layer belongs to a resolution and starts anew.
+        """
+        smaller = read_checkpoint(path)["modules"]
+        for name, module in self.modules.items():
+            own = module.state_dict()
+            taken = {k: v for k, v in smaller[name].items() if k in own and not k.startswith("from_rgb")}
+            module.load_state_dict({**own, **taken})
+            if isinstance(module, Generator):
+                nn.init.zeros_(module.blocks[str(module.size)].to_rgb.conv.weight)
+
+    def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """One update of both networks on the portraits at `indices`."""
+        real = random_flip(self._real(indices), rng)
+        with self.accelerator.autocast():
+            fake = self._draw(len(real), rng)
+        report = self._train_discriminator(real, fake.detach(), step, rng)
+        report["loss_g"] = self._train_generator(fake, rng)
+        generator, average = self.modules["generator"], self.modules["generator_ema"]
+        ema_update(average, generator, ema_decay(self.batch, step * self.batch, self.config.ema_half_life))
+        return report
+
+    def _real(self, indices: Tensor) -> Tensor:
+        images = resize(self.faces.batch(indices), self.config.gan.size)
+        return images.to(self.accelerator.device, memory_format=torch.channels_last)
+
+    def _draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Pictures of random faces, some of two codes mixed; the mean code is tracked on the way."""
+        generator = self.modules["generator"]
+        z = torch.randn(2, count, generator.z_dim, generator=rng).to(self.accelerator.device)
+        first, second = generator.mapping(z.flatten(0, 1)).unflatten(0, (2, count))
+        generator.w_avg.lerp_(first.detach().mean(dim=0), 0.005)
+        mixed = torch.rand(count, generator=rng) < self.config.style_mixing
+        crossover = torch.randint(1, generator.num_ws, (count,), generator=rng)
+        use_second = mixed[:, None] & (torch.arange(generator.num_ws) >= crossover[:, None])
+        ws = torch.where(use_second[:, :, None].to(z.device), second[:, None], first[:, None])
+        return generator(ws, noise=rng)
+
+    def _train_discriminator(self, real: Tensor, fake: Tensor, step: int, rng: torch.Generator) -> dict[str, float]:
+        discriminator = self.modules["discriminator"]
+        regularise = step % self.config.r1_every == 0
+        real = real.requires_grad_(regularise)
+        with self.accelerator.autocast():
+            real_scores = discriminator(diff_augment(real, rng))
+            fake_scores = discriminator(diff_augment(fake, rng))
+        loss = discriminator_loss(real_scores, fake_scores)
+        report = {"loss_d": loss.item(), "sign_real": real_scores.detach().sign().mean().item()}
+        if regularise:
+            penalty = r1_penalty(real_scores, real)
+            report["r1"] = penalty.item()
+            loss = loss + penalty * (self.config.r1_gamma / 2 * self.config.r1_every)
+        optimise(self.accelerator, self.optimizers["discriminator"], loss)
+        return report
+
+    def _train_generator(self, fake: Tensor, rng: torch.Generator) -> float:
+        """Follow the updated discriminator. The pictures it was trained on serve again: drawing new ones costs more
+        than it brings."""
+        discriminator = self.modules["discriminator"].requires_grad_(False)
+        with self.accelerator.autocast():
+            loss = generator_loss(discriminator(diff_augment(fake, rng)))
+        optimise(self.accelerator, self.optimizers["generator"], loss)
+        discriminator.requires_grad_(True)
+        return loss.item()
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """A grid of 32 faces of the averaged generator, always the same latents, truncation 0.8."""
+        average = self.modules["generator_ema"]
+        ws = average.sample(32, step_rng(self.config.seed, -1), truncation=0.8)
+        return grid(average(ws.to(self.accelerator.device)).cpu(), 8).clamp(0, 1)
+
+
+def stage_config(config: PriorConfig, size: int) -> PriorConfig:
+    """The configuration of the same prior trained at a lower resolution."""
+    return replace(config, gan=replace(config.gan, size=size))

@@ -1,0 +1,251 @@
+"""Training the restorer: codec and prior together, with three self-supervised signals.
+
+The signals, each with its own weight and so with its own switch (zero turns it off and saves its work):
+
+1. `latent`: faces the frozen prior draws, whose codes are known, join the batch (unlimited labels, no photos);
+2. `teacher`: an averaged copy of the codec sees the clean face, and the codec of the damaged one follows it;
+3. `redegradation`: damaging the restored face in the same way must give the input back.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from bfr_lite.data import FaceDataset
+from bfr_lite.degradation import Degradation
+from bfr_lite.images import grid, resize
+from bfr_lite.presets import Preset
+from bfr_lite.restorer import Restorer, RestorerOutput
+from bfr_lite.stylegan2 import Discriminator, Generator
+from bfr_lite.training.augment import diff_augment, random_flip
+from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
+from bfr_lite.training.losses import (
+    charbonnier,
+    discriminator_loss,
+    feature_distance,
+    generator_loss,
+    r1_penalty,
+)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; zero turns a term off. Pictures are in [0, 1]."""
+
+    pixel: float = 20.0
+    pyramid: float = 5.0
+    feature: float = 0.2
+    adversarial: float = 0.1
+    latent: float = 0.2
+    teacher: float = 0.2
+    redegradation: float = 5.0
+
+
+@dataclass(frozen=True)
+class RestorerConfig:
+    """How the restorer is trained.
+
+    Attributes:
+        preset: sizes.
+        weights: of the losses.
+        degradations: named ranges; each step draws one of them.
+        lr, generator_lr, discriminator_lr: Adam's learning rates. The prior moves slower than the codec, which
+            starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
+        synthetic: share of the batch that the frozen prior draws, when `weights.latent` is not zero.
+        r1_gamma, r1_every: as in `PriorConfig`.
+        seed: of the initial weights.
+    """
+
+    preset: Preset
+    weights: LossWeights = field(default_factory=LossWeights)
+    degradations: tuple[str, ...] = ("gfpgan", "gfpgan", "codeformer")
+    lr: float = 1e-3
+    generator_lr: float = 5e-4
+    discriminator_lr: float = 1e-3
+    synthetic: float = 0.25
+    r1_gamma: float = 0.2
+    r1_every: int = 16
+    ema_half_life: float = 2_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, which the prior drew."""
+
+    clean: Tensor
+    lq: Tensor
+    params: object
+    degradation: Degradation
+    ws: Tensor
+
+
+class RestorerTask:
+    """Restorer, its average, discriminator and frozen prior, with the step that trains them.
+
+    Args:
+        config: see `RestorerConfig`.
+        faces: training portraits of at least the preset's size.
+        batch: pictures a step, over all processes.
+        accelerator: places and precision.
+        prior: trained generator to start from; None trains the generator from scratch, without synthetic faces.
+        discriminator: trained discriminator to start from.
+    """
+
+    def __init__(
+        self,
+        config: RestorerConfig,
+        faces: FaceDataset,
+        batch: int,
+        accelerator: Accelerator,
+        prior: Generator | None = None,
+        discriminator: Discriminator | None = None,
+    ):
+        self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
+        init = torch.Generator().manual_seed(config.seed)
+        restorer = Restorer(config.preset, generator=init)
+        self.prior_given = prior is not None
+        if prior is not None:
+            restorer.adopt_prior(prior)
+        self.modules: dict[str, nn.Module] = {
+            "restorer": restorer,
+            "restorer_ema": copy.deepcopy(restorer).requires_grad_(False),
+            "prior": copy.deepcopy(restorer.generator).requires_grad_(False),
+            "discriminator": discriminator or Discriminator(config.preset.gan, init),
+        }
+        for module in self.modules.values():
+            module.to(accelerator.device, memory_format=torch.channels_last)
+        groups = [
+            {"params": list(restorer.codec.parameters()), "lr": config.lr},
+            {"params": list(restorer.generator.parameters()), "lr": config.generator_lr},
+        ]
+        self.optimizers = {
+            "restorer": torch.optim.Adam(groups, betas=(0.9, 0.99)),
+            "discriminator": torch.optim.Adam(
+                self.modules["discriminator"].requires_grad_(True).parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
+            ),
+        }
+
+    def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """One update of all networks on the portraits at `indices`."""
+        batch = self._batch(indices, rng)
+        fidelity = draw_fidelity(len(batch.clean), rng).to(batch.clean.device)
+        with self.accelerator.autocast():
+            output, stages = self._restore(batch.lq, fidelity)
+        report = {}
+        if self.config.weights.adversarial:
+            report |= self._train_discriminator(batch.clean, output.image.detach(), step, rng)
+        losses = self._losses(batch, output, stages, fidelity, rng)
+        optimise(self.accelerator, self.optimizers["restorer"], sum(losses.values()))
+        self.modules["discriminator"].requires_grad_(True)
+        decay = ema_decay(self.batch, step * self.batch, self.config.ema_half_life)
+        ema_update(self.modules["restorer_ema"], self.modules["restorer"], decay)
+        return report | {name: loss.item() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def _batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        """Portraits, mirrored at random, some replaced by faces of the frozen prior; all damaged."""
+        config, size = self.config, self.config.preset.size
+        drawn = round(len(indices) * config.synthetic) if self.config.weights.latent and self.prior_given else 0
+        clean = random_flip(resize(self.faces.batch(indices[: len(indices) - drawn]), size), rng)
+        prior = self.modules["prior"]
+        ws = prior.sample(drawn, rng, truncation=0.9) if drawn else prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
+        if drawn:
+            clean = torch.cat([clean, prior(ws.to(self.accelerator.device), noise=rng).clamp(0, 1).cpu()])
+        name = config.degradations[int(torch.randint(len(config.degradations), (), generator=rng))]
+        degradation = Degradation.named(name, size)
+        params = degradation.sample(len(clean), rng)
+        lq = degradation.apply(clean, params)
+        place = {"device": self.accelerator.device}
+        return Batch(
+            clean.to(**place, memory_format=torch.channels_last), lq.to(**place, memory_format=torch.channels_last), params, degradation, ws
+        )
+
+    def _restore(self, lq: Tensor, fidelity: Tensor) -> tuple[RestorerOutput, dict[str, Tensor]]:
+        restorer = self.modules["restorer"]
+        return restorer.forward_features(lq, fidelity)
+
+    def _train_discriminator(self, real: Tensor, fake: Tensor, step: int, rng: torch.Generator) -> dict[str, float]:
+        discriminator = self.modules["discriminator"]
+        regularise = step % self.config.r1_every == 0
+        real = real.detach().requires_grad_(regularise)
+        with self.accelerator.autocast():
+            real_scores = discriminator(diff_augment(real, rng))
+            loss = discriminator_loss(real_scores, discriminator(diff_augment(fake, rng)))
+        report = {"loss_d": loss.item(), "sign_real": real_scores.detach().sign().mean().item()}
+        if regularise:
+            penalty = r1_penalty(real_scores, real)
+            loss = loss + penalty * (self.config.r1_gamma / 2 * self.config.r1_every)
+        optimise(self.accelerator, self.optimizers["discriminator"], loss)
+        return report
+
+    def _losses(
+        self, batch: Batch, output: RestorerOutput, stages: dict[str, Tensor], fidelity: Tensor, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Every term with a weight, already weighted, by name."""
+        weights, size = self.config.weights, self.config.preset.size
+        with self.accelerator.autocast():
+            losses = {"pixel": weights.pixel * charbonnier(output.image, batch.clean)}
+            if weights.pyramid:
+                targets = {r: F.adaptive_avg_pool2d(batch.clean, r) for r in output.pyramid}
+                terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
+                losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
+            if weights.adversarial or weights.feature:
+                losses |= self._judged(batch.clean, output.image, fidelity, rng)
+            if len(batch.ws):
+                losses["latent"] = weights.latent * F.mse_loss(output.ws[-len(batch.ws) :], batch.ws)
+            if weights.teacher:
+                losses["teacher"] = weights.teacher * self._teacher_distance(batch.clean, output.ws, stages)
+            if weights.redegradation:
+                again = batch.degradation.apply_differentiable(output.image.clamp(0, 1), batch.params)
+                losses["redegradation"] = weights.redegradation * charbonnier(again, batch.lq)
+        return losses
+
+    def _judged(self, clean: Tensor, image: Tensor, fidelity: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """What the discriminator says: looks real (less asked at high fidelity), has the features of the clean face."""
+        weights, discriminator = self.config.weights, self.modules["discriminator"].requires_grad_(False)
+        state = rng.get_state()
+        seen = diff_augment(image, rng)
+        rng.set_state(state)  # the clean face is augmented alike, so that features compare place by place
+        with torch.no_grad():
+            wanted = discriminator.features(diff_augment(clean, rng))
+        features = discriminator.features(seen)
+        scores = discriminator.score(features[4])
+        realness = (F.softplus(-scores[:, 0]) * (1.5 - fidelity)).mean()
+        return {
+            "adversarial": weights.adversarial * realness,
+            "feature": weights.feature * feature_distance(features.values(), wanted.values()),
+        }
+
+    def _teacher_distance(self, clean: Tensor, ws: Tensor, stages: dict[str, Tensor]) -> Tensor:
+        """How far codes and coarse features of the damaged face are from those the averaged codec reads off the clean one."""
+        names = [f"encoder.{r}" for r in (4, 8, 16)]
+        with torch.no_grad():
+            taught, teacher = self.modules["restorer_ema"].codec.forward_features(clean)
+        features = feature_distance([stages[name] for name in names], [teacher[name] for name in names])
+        return F.mse_loss(ws, taught.ws) + features
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Rows of eight: damaged, restored at fidelity 0, 0.5 and 1, clean; always the same faces and damage."""
+        rng, size = step_rng(self.config.seed, -1), self.config.preset.size
+        clean = resize(self.faces.batch(torch.arange(8)), size)
+        degradation = Degradation.named(self.config.degradations[0], size)
+        lq = degradation.apply(clean, degradation.sample(8, rng))
+        average = self.modules["restorer_ema"]
+        placed = lq.to(self.accelerator.device)
+        restored = [average(placed, fidelity).image.clamp(0, 1).cpu() for fidelity in (0.0, 0.5, 1.0)]
+        return grid(torch.cat([lq, *restored, clean]), 8)
+
+
+def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
+    """Fidelities (count,) of a batch: a quarter 1, the rest uniform in [0, 1], so that every knob position is trained."""
+    fidelity = torch.rand(count, generator=rng)
+    fidelity[: count // 4] = 1.0
+    return fidelity

@@ -1,0 +1,125 @@
+"""Run copies of the notebooks and make HTML pages of them, with an index; the notebooks stay as they are.
+
+python notebooks/build.py --output build --picture build/before_after.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbconvert import HTMLExporter
+
+HERE = Path(__file__).parent
+CELL_TIMEOUT = 120  # seconds, as in the tests
+
+INDEX = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>bfr_lite</title>
+<style>
+  :root {{ color-scheme: light dark; }}
+  body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; }}
+  img {{ max-width: 100%; }}
+  ul {{ list-style: none; padding: 0; }}
+  li {{ margin: .3rem 0; }}
+</style>
+<h1>bfr_lite</h1>
+<p>Blind face restoration, taught by building it.</p>
+{picture}
+<ul>
+{entries}
+</ul>
+</html>
+"""
+
+
+class Client(NotebookClient):
+    """A client that remembers the kernel's peak memory, in bytes, where the system tells it (Linux)."""
+
+    peak_memory: int | None = None
+
+    def set_widgets_metadata(self) -> None:
+        """The last thing done while the kernel is there."""
+        super().set_widgets_metadata()
+        status = Path(f"/proc/{self.km.provisioner.pid}/status")
+        if status.exists() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+            self.peak_memory = int(line[1]) * 1024
+
+
+def title(notebook: nbformat.NotebookNode, default: str) -> str:
+    """The first heading of a notebook, without Markdown's marks."""
+    headings = (re.search(r"^# +(.+)$", cell.source, re.MULTILINE) for cell in notebook.cells)
+    return next((re.sub(r"[*`_]", "", found[1]) for found in headings if found), default)
+
+
+def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
+    """Run the notebook at `path` in its own folder, keep the executed copy at `target`, say how that went."""
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = Client(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        resources=resources,
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+    )
+    start, outcome = time.perf_counter(), "ok"
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError) as error:
+        outcome = "FAILED"
+        print(f"{path.name}: {error}", file=sys.stderr)
+    seconds = time.perf_counter() - start
+    nbformat.write(notebook, target)
+    memory = "-" if client.peak_memory is None else f"{client.peak_memory / 1e9:.2f} GB"
+    return notebook, f"{path.name:<40} {seconds:6.1f} s {memory:>9}  {outcome}"
+
+
+def page(notebook: nbformat.NotebookNode, name: str) -> str:
+    """An executed notebook as one HTML page, whose links to other notebooks lead to their pages."""
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(
+        notebook, {"metadata": {"name": name, "path": str(HERE)}}
+    )
+    return re.sub(r'href="(?!\w+:)([^"#]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
+
+
+def main() -> int:
+    """Build everything, print time and memory of each notebook; 1 when one failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: the whole series")
+    parser.add_argument("--output", type=Path, default=Path("build"), help="gets html/ and notebooks/")
+    parser.add_argument("--picture", type=Path, help="picture for the index")
+    args = parser.parse_args()
+    pages, copies = args.output / "html", args.output / "notebooks"
+    for folder in (pages, copies):
+        folder.mkdir(parents=True, exist_ok=True)
+    entries, table = [], []
+    for path in args.notebooks or sorted(HERE.glob("0*.ipynb")):
+        print(f"running {path.name}", flush=True)
+        notebook, line = execute(path, copies / path.name)
+        (pages / f"{path.stem}.html").write_text(page(notebook, path.stem), encoding="utf-8")
+        entries.append(f'<li><a href="{path.stem}.html">{html.escape(title(notebook, path.stem))}</a></li>')
+        table.append(line)
+    picture = ""
+    if args.picture:
+        shutil.copyfile(args.picture, pages / args.picture.name)
+        picture = f'<p><img src="{args.picture.name}" alt="Faces before and after restoration"></p>'
+    index = pages / "index.html"
+    index.write_text(INDEX.format(picture=picture, entries="\n".join(entries)), encoding="utf-8")
+    print("\n".join([*table, f"open {index}"]))
+    return 1 if any(line.endswith("FAILED") for line in table) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
