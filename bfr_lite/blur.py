@@ -40,9 +40,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     if radius == 0:
         return images
     if radius >= min(images.shape[-2:]):
-        raise BlurError(
-            f"a kernel of radius {radius} is too wide for {tuple(images.shape[-2:])} pixels: lower sigma"
-        )
+        raise BlurError(f"a kernel of radius {radius} is too wide for {tuple(images.shape[-2:])} pixels: lower sigma")
     padded = F.pad(images, (radius,) * 4, mode="reflect")
     size = padded.shape[-2:]
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels[:, None].to(images), s=size)

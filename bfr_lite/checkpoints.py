@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON card beside them, written whole or not at all, opened without running code."""
+"""Weights on disk: safetensors with a JSON card beside them, written whole, opened without running code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import pickle
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,25 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bfr_lite.official import WeightsError, generator_from_official, infer_config
-from bfr_lite.stylegan2 import Generator
+from bfr_lite.files import atomic_path
+from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
+from bfr_lite.stylegan2 import Discriminator, Generator
 
 SHIPPED = Path(__file__).parent / "weights"
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and goes away when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> None:
@@ -97,7 +81,9 @@ def shipped_path(kind: str, name: str) -> Path:
     """Path of shipped weights, kind "prior" or "restorer" of a preset. Raises `FileNotFoundError` when not shipped."""
     path = SHIPPED / f"{kind}-{name}.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"no {kind} weights for preset {name!r} are shipped; there are: {', '.join(shipped_names())}")
+        raise FileNotFoundError(
+            f"no {kind} weights for preset {name!r} are shipped; there are: {', '.join(shipped_names())}"
+        )
     return path
 
 
@@ -113,7 +99,9 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{source} does not fit this network: {'; '.join(problems[:3])}{more}. Is it of another preset?")
+        raise WeightsError(
+            f"{source} does not fit this network: {'; '.join(problems[:3])}{more}. Is it of another preset?"
+        )
     module.load_state_dict(state)
 
 
@@ -138,6 +126,27 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
     return generator.eval().requires_grad_(False)
 
 
+def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | None:
+    """The discriminator that was trained against the prior `load_generator(source)` opens; None when it is not there.
+
+    A checkpoint holds both; beside `prior-NAME.safetensors` it is `discriminator-NAME.safetensors`.
+    """
+    path = Path(source)
+    if not path.suffix:
+        path = shipped_path("prior", str(source))
+    generator = load_generator(path)
+    if path.suffix == ".safetensors":
+        beside = path.with_name(path.name.replace("prior-", "discriminator-"))
+        state = load_weights(beside) if beside != path and beside.exists() else None
+    else:
+        state = read_checkpoint(path).get("modules", {}).get("discriminator")
+    if state is None:
+        return None
+    discriminator = Discriminator(generator.config)
+    fit(discriminator, discriminator_from_official(state), path)
+    return discriminator.eval().requires_grad_(False)
+
+
 def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
     """The generator inside a checkpoint: ours, rosinality's, or a bare state dict."""
     if "modules" in content:
@@ -147,4 +156,3 @@ def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
     if not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no generator: expected `g_ema`, a checkpoint of this project or a state dict")
     return content
-

@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """One resolution of the decoder: enlarge, add the encoder's features, one convolution, one condition, one picture."""
+    """One resolution of the decoder: enlarge, add the encoder's features, convolve, give a condition and a picture."""
 
     def __init__(self, config: CodecConfig, resolution: int):
         super().__init__()
@@ -120,7 +120,9 @@ class AsymmetricCodec(nn.Module):
         num_ws, last = 2 * len(sizes), config.channels(4)
         self.encoder = Encoder(config, block)
         self.to_ws = nn.Sequential(
-            nn.Flatten(), EqualLinear(last * 16, 2 * last, activate=True), EqualLinear(2 * last, num_ws * config.gan.w_dim)
+            nn.Flatten(),
+            EqualLinear(last * 16, 2 * last, activate=True),
+            EqualLinear(2 * last, num_ws * config.gan.w_dim),
         )
         self.decoder = nn.ModuleDict({str(r): DecoderLevel(config, r) for r in sizes[1:]})
         self.register_buffer("mean_ws", torch.zeros(num_ws, config.gan.w_dim))

@@ -175,9 +175,7 @@ def load_faces(
     if size < 8 or (count is not None and count < 1):
         raise DataError(f"size is {size} and count {count}; size must be 8 or more, count 1 or more")
     if seed < 0 or not 0 <= truncation <= 1:
-        raise DataError(
-            f"seed is {seed} and truncation {truncation}; seed must be 0 or more, truncation 0 to 1"
-        )
+        raise DataError(f"seed is {seed} and truncation {truncation}; seed must be 0 or more, truncation 0 to 1")
     if kind == "folder":
         return _folder(path, split, size, count, align)
     if align:

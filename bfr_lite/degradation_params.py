@@ -38,9 +38,7 @@ class DegradationRanges:
         for name, (least, most) in limits.items():
             given = getattr(self, name)
             if given is not None and not least <= given[0] <= given[1] <= most:
-                raise DegradationError(
-                    f"{name} must be (low, high) with {least} <= low <= high <= {most}, got {given}"
-                )
+                raise DegradationError(f"{name} must be (low, high) with {least} <= low <= high <= {most}, got {given}")
         for name in ("isotropic", "shift_share", "grey_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DegradationError(f"{name} must lie in [0, 1], got {getattr(self, name)}")

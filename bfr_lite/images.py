@@ -7,7 +7,6 @@ and uint8 arrays into such tensors and back, and refuses what would only fail la
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from bfr_lite.files import atomic_path
 
 
 class ImageError(ValueError):
@@ -37,7 +38,8 @@ def check_images(images: Tensor, size: int | None = None, channels: int = 3, nam
         raise ImageError(f"{name} holds no pixels: shape {tuple(images.shape)}")
     if size is not None and images.shape[-2:] != (size, size):
         raise ImageError(
-            f"{name} must be {size}x{size} pixels, got {images.shape[-2]}x{images.shape[-1]}: align and resize the face first"
+            f"{name} must be {size}x{size} pixels, got {images.shape[-2]}x{images.shape[-1]}: "
+            "align and resize the face first"
         )
     low, high = images.detach().aminmax()
     if not (torch.isfinite(low) and torch.isfinite(high)):
@@ -64,15 +66,10 @@ def load_image(path: str | os.PathLike) -> Tensor:
 def save_image(image: Tensor, path: str | os.PathLike) -> None:
     """Write a (3, H, W) tensor in [0, 1] to `path`, whole or not at all; the suffix chooses the format."""
     path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as handle:
-        temporary = Path(handle.name)
-    try:
-        tensor_to_pil(image).save(temporary)
-        os.replace(temporary, path)
-    except (ValueError, KeyError) as error:
-        raise ImageError(f"cannot write {path} ({error}); use a suffix such as .png or .jpg") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ImageError(f"cannot write {path}: use a suffix such as .png or .jpg")
+    with atomic_path(path) as temporary:
+        tensor_to_pil(image).save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
 
 
 def pil_to_tensor(picture: Image.Image) -> Tensor:
@@ -116,7 +113,9 @@ def to_batch(image: Tensor | np.ndarray | Image.Image | str | os.PathLike) -> tu
 
 def _array_to_batch(array: np.ndarray) -> tuple[Tensor, Callable[[Tensor], np.ndarray]]:
     if array.dtype != np.uint8:
-        raise ImageError(f"arrays must be uint8 (0 to 255), got {array.dtype}: convert, or give a float tensor in [0, 1]")
+        raise ImageError(
+            f"arrays must be uint8 (0 to 255), got {array.dtype}: convert, or give a float tensor in [0, 1]"
+        )
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.size == 0:
         raise ImageError(f"arrays must have shape (H, W, 3) or (B, H, W, 3), got {array.shape}")
     batch = torch.from_numpy(array.reshape(-1, *array.shape[-3:]).astype(np.float32) / 255).permute(0, 3, 1, 2)

@@ -114,29 +114,55 @@ def _compress(images: Tensor, qualities: list[int]) -> Tensor:
     ycbcr = _round_straight_through(rgb_to_ycbcr(_round_straight_through(255 * padded)))
 
     brightness = _code_plane(ycbcr[:, :1] - 128, _tables(LUMA_TABLE, qualities, images)) + 128
-    halved = F.avg_pool2d(ycbcr[:, 1:], 2)
-    colour = _code_plane(halved, _tables(CHROMA_TABLE, qualities, images))
-    # Decoders widen the colour planes by a triangle filter ("fancy upsampling"): bilinear interpolation.
-    colour = F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False)
+    colour = _code_plane(_halve(ycbcr[:, 1:]), _tables(CHROMA_TABLE, qualities, images))
+    # libjpeg widens the colour planes by a triangle filter ("fancy upsampling": bilinear interpolation), but
+    # planes of one or two columns by repeating pixels.
+    if width <= 4:
+        colour = F.interpolate(colour, scale_factor=2, mode="nearest")
+    else:
+        colour = _round_straight_through(F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False))
 
-    decoded = _round_straight_through(torch.cat([brightness, colour], dim=1))
-    rgb = ycbcr_to_rgb(decoded[..., :height, :width])
+    rgb = ycbcr_to_rgb(torch.cat([brightness, colour], dim=1)[..., :height, :width])
     return (_round_straight_through(rgb) / 255).clamp(0, 1)
 
 
+def _halve(planes: Tensor) -> Tensor:
+    """Means of 2x2 pixels; libjpeg keeps whole numbers, adding 1 and 2 quarters in turn before it cuts."""
+    means = F.avg_pool2d(planes, 2)
+    bias = torch.tensor([0.25, 0.5]).to(means).repeat(means.shape[-1] // 2 + 1)[: means.shape[-1]]
+    return _straight_through(means, (means + bias).floor())
+
+
 def _code_plane(planes: Tensor, tables: Tensor) -> Tensor:
-    """Transform, quantise by `tables` (B, 8, 8), transform back; `planes` (B, C, H, W), W a multiple of 8."""
+    """Transform, quantise by `tables` (B, 8, 8), transform back, round; `planes` (B, C, H, W), 8 divides W."""
     height = planes.shape[2]
     padded = F.pad(planes, (0, 0, 0, -height % BLOCK), mode="replicate")
     dct = dct_matrix().to(planes)
     blocks = padded.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4)
     steps = tables[:, None, None, None]
-    frequencies = _round_straight_through(dct @ blocks @ dct.T / steps) * steps
-    return (dct.T @ frequencies @ dct).transpose(3, 4).reshape(padded.shape)[:, :, :height]
+    frequencies = _quantise(dct @ blocks @ dct.T, steps) * steps
+    decoded = (dct.T @ frequencies @ dct).transpose(3, 4).reshape(padded.shape)[:, :, :height]
+    return _round_straight_through(decoded)
+
+
+def _quantise(frequencies: Tensor, steps: Tensor) -> Tensor:
+    """Whole numbers of steps, as libjpeg counts them: frequencies to 1/8, then halves away from zero.
+
+    Halves are common (the mean of a block is a multiple of 1/8), so a tie left to the last bit of a float
+    would be decided by the machine.
+    """
+    eighths = (8 * frequencies).round()
+    counts = eighths.sign() * (eighths.abs() / (8 * steps) + 0.5 + 1e-5).floor()
+    return _straight_through(frequencies / steps, counts)
 
 
 def _round_straight_through(values: Tensor) -> Tensor:
-    return values + (values.round() - values).detach()
+    return _straight_through(values, values.round())
+
+
+def _straight_through(values: Tensor, rounded: Tensor) -> Tensor:
+    """`rounded` on the way forward, `values` on the way back."""
+    return values + (rounded - values).detach()
 
 
 def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:

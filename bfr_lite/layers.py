@@ -145,7 +145,7 @@ class Conv2d(nn.Conv2d):
 
 
 def draw_weights(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill every `Conv2d` inside `module` with He's normal weights for leaky ReLU, drawn from `generator` (or seed 0)."""
+    """Fill every `Conv2d` inside `module` with He's normal weights for leaky ReLU, drawn from `generator` or seed 0."""
     generator = generator or torch.Generator().manual_seed(0)
     for layer in module.modules():
         if isinstance(layer, Conv2d):

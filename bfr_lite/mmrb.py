@@ -49,7 +49,9 @@ class MMRB(nn.Module):
         if unknown or not paths:
             raise ValueError(f"paths must be some of {PATHS}, got {tuple(paths)}")
         if channels < 4:
-            raise ValueError(f"channels must be at least 4, got {channels}: widen the network or use a plain convolution")
+            raise ValueError(
+                f"channels must be at least 4, got {channels}: widen the network or use a plain convolution"
+            )
         self.names = tuple(name for name in PATHS if name in paths)
         self.active = set(self.names)
         width = width or max(2, channels // 4)
@@ -96,7 +98,7 @@ class ChannelGate(nn.Module):
 
 
 def high_pass(x: Tensor) -> Tensor:
-    """What a 3x3 mean does not explain: x minus its local mean, zero on flat areas; borders count only what is there."""
+    """What a 3x3 mean does not explain: x minus its local mean, zero on flat areas; no padding is counted."""
     return x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 

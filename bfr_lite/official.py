@@ -49,7 +49,9 @@ def layout(state: Mapping[str, Tensor]) -> str:
     if {"blocks.4.const", "from_rgb.weight"} & names:
         return "ours"
     known = "our safetensors, stylegan2-ada-pytorch and rosinality's stylegan2-pytorch"
-    raise WeightsError(f"no StyleGAN2 network among these entries ({', '.join(sorted(names)[:3])}, ...); known: {known}")
+    raise WeightsError(
+        f"no StyleGAN2 network among these entries ({', '.join(sorted(names)[:3])}, ...); known: {known}"
+    )
 
 
 def generator_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

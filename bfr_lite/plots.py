@@ -1,7 +1,7 @@
 """Figures: one style for the whole series, pictures as small JPEGs, lines as PNGs, each with alternative text.
 
-`gallery` and `feature_maps` give a `Picture`, which a notebook shows when it is the last value of a cell. Line plots are
-ordinary matplotlib figures drawn under `use_style()`.
+`gallery` and `feature_maps` give a `Picture`, which a notebook shows when it is the last value of a cell. Line plots
+are ordinary matplotlib figures drawn under `use_style()`.
 """
 
 from __future__ import annotations
@@ -79,14 +79,18 @@ def gallery(
     cell = (width - margin) / count
     figure = Figure(figsize=(width, sum(heights) * cell + (0.35 if titles else 0.1)), dpi=100, layout="none")
     axes = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"height_ratios": heights})
-    figure.subplots_adjust(margin / width, 0.01, 0.995, 1 - (0.3 if titles else 0.03) / figure.get_figheight(), 0.03, 0.03)
+    figure.subplots_adjust(
+        margin / width, 0.01, 0.995, 1 - (0.3 if titles else 0.03) / figure.get_figheight(), 0.03, 0.03
+    )
     for line, (label, row) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(line, row, strict=False):
             axis.imshow(tensor_to_pil(picture), interpolation="nearest", aspect="auto")
         for axis in line:
             axis.set_axis_off()
         if label.strip():
-            line[0].text(-0.06, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9, wrap=False)
+            line[0].text(
+                -0.06, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9, wrap=False
+            )
     for axis, title in zip(axes[0], titles, strict=False):
         axis.set_title(title, fontsize=9, pad=3)
     described = f"Rows: {', '.join(label for label in rows if label.strip())}. Columns: {', '.join(titles)}."

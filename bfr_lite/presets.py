@@ -28,7 +28,9 @@ PRESETS = {
     for one in (
         _preset("tiny", GANConfig(32, 64, 64, 2, channel_base=512, channel_max=32), codec_base=512, codec_max=32),
         _preset("lite", GANConfig(128, 128, 128, 2, channel_base=2048, channel_max=96), codec_base=3072, codec_max=96),
-        _preset("full", GANConfig(512, 512, 512, 8, channel_base=32768, channel_max=512), codec_base=16384, codec_max=256),
+        _preset(
+            "full", GANConfig(512, 512, 512, 8, channel_base=32768, channel_max=512), codec_base=16384, codec_max=256
+        ),
     )
 }
 

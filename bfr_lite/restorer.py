@@ -25,7 +25,7 @@ class RestorerOutput:
 
     Attributes:
         image: (B, 3, size, size) restored faces in about [0, 1].
-        ws, conditions, pyramid: as in `CodecOutput`; the conditions are those the generator was given, scaled by fidelity.
+        ws, conditions, pyramid: as in `CodecOutput`; the conditions as the generator got them, scaled by fidelity.
     """
 
     image: Tensor
@@ -55,7 +55,7 @@ class Restorer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = "lite") -> Restorer:
-        """The shipped restorer of a preset ("lite"), or one from a safetensors file that `bfr-lite train restorer` wrote.
+        """The shipped restorer of a preset ("lite"), or one from a safetensors file of `bfr-lite train restorer`.
 
         Raises `FileNotFoundError` when there are no such weights, `WeightsError` when they are damaged or do not fit.
         """
@@ -71,7 +71,9 @@ class Restorer(nn.Module):
         fit(self.generator, prior.state_dict(), "the prior")
         self.codec.mean_ws.copy_(prior.w_avg.expand_as(self.codec.mean_ws))
 
-    def forward(self, lq: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None) -> RestorerOutput:
+    def forward(
+        self, lq: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None
+    ) -> RestorerOutput:
         """Restore damaged faces (B, 3, size, size) in [0, 1], with gradients.
 
         `fidelity` is one number or a tensor (B,), in [0, 1]. Raises `ImageError` or `ValueError` for bad input.
@@ -103,7 +105,8 @@ class Restorer(nn.Module):
         batch, as_given = to_batch(image)
         device = self.codec.mean_ws.device
         restored = [
-            self(resize(part, self.preset.size).to(device), fidelity).image.clamp(0, 1) for part in batch.float().split(batch_size)
+            self(resize(part, self.preset.size).to(device), fidelity).image.clamp(0, 1)
+            for part in batch.float().split(batch_size)
         ]
         return as_given(torch.cat(restored).to(batch))
 

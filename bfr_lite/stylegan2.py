@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bfr_lite.layers import (
@@ -54,14 +54,13 @@ class GANConfig:
 
 
 class MappingNetwork(nn.Module):
-    """z (B, z_dim) -> w (B, w_dim): normalise, then fully connected layers at 1/100 of the learning rate (StyleGAN, B.4)."""
+    """z (B, z_dim) -> w (B, w_dim): normalise, then dense layers at 1/100 of the learning rate (StyleGAN, B.4)."""
 
     def __init__(self, config: GANConfig):
         super().__init__()
         widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
         self.layers = nn.ModuleList(
-            EqualLinear(fan_in, fan_out, lr_multiplier=0.01, activate=True)
-            for fan_in, fan_out in zip(widths, widths[1:], strict=False)
+            EqualLinear(fan_in, fan_out, lr_multiplier=0.01, activate=True) for fan_in, fan_out in pairwise(widths)
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -162,7 +161,7 @@ class Generator(nn.Module):
         initialise(self, generator)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0 is the average face, 1 the full variety."""
+        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0 is the average face, 1 all variety."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z must have shape (B, {self.z_dim}), got {tuple(z.shape)}")
         w = self.w_avg + truncation * (self.mapping(z) - self.w_avg) if truncation != 1 else self.mapping(z)
@@ -173,9 +172,7 @@ class Generator(nn.Module):
         z = torch.randn(count, self.z_dim, generator=generator, device=generator.device)
         return self.map(z.to(self.w_avg), truncation)
 
-    def forward(
-        self, ws: Tensor, conditions: Conditions | None = None, noise: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, ws: Tensor, conditions: Conditions | None = None, noise: torch.Generator | None = None) -> Tensor:
         """Draw pictures (B, 3, size, size) in about [0, 1].
 
         Args:
@@ -280,4 +277,3 @@ def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
         if name.endswith(("weight", "const", "noise_const")):
             divisor = 0.01 if "mapping" in name else 1.0
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / divisor)
-

@@ -27,9 +27,7 @@ def add_parser(subparsers: Subparsers) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--severity", type=float, default=0.5, help="from 0, nearly clean, to 1 (default: 0.5)")
     how.add_argument("--named", metavar="NAME", help="published ranges: gfpgan, codeformer or diffbir")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="same seed, same file name: same degradation (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same file name: same degradation (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +50,5 @@ def run(args: argparse.Namespace) -> int:
         save_image(Degradation(DegradationRanges(), size=None).apply(image, params)[0], target)
         return {"degradation": {name: values[0].tolist() for name, values in vars(params).items()}}
 
-    degradation(
-        PUBLISHED_SIZE
-    )  # a wrong --severity or --named is an error of the command, not of each picture
+    degradation(PUBLISHED_SIZE)  # a wrong --severity or --named is an error of the command, not of each picture
     return process(plan(args.inputs, args.output, args.overwrite), work, "degrading", args.json)

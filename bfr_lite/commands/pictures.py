@@ -19,9 +19,7 @@ Work = Callable[[Path, Path], dict[str, object]]  # does one job, returns facts 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments INPUT..., --output, --overwrite and --json."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder of them")
-    parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the PNG files"
-    )
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the PNG files")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
 

@@ -1,4 +1,4 @@
-"""DiffAugment: the same random change for real and drawn pictures, so that the discriminator cannot memorise a small set.
+"""DiffAugment: random changes for real and drawn pictures alike, so that no discriminator memorises a small set.
 
 Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): colour, translation and
 cutout, the policy of its low-data experiments. The discriminator never sees an unaugmented picture, yet the generator

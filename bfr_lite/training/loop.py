@@ -22,7 +22,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bfr_lite.checkpoints import WeightsError, atomic_path, read_checkpoint
+from bfr_lite.checkpoints import WeightsError, read_checkpoint
+from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
 
 
@@ -122,7 +123,10 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     done = load_checkpoint(checkpoint, task) if checkpoint.exists() else 0
     total = -(-run_config.images // run_config.batch)
     log = CsvLog(folder / "log.csv", keep_until=done)
-    with _stop_requested() as stop, tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=not main) as bar:
+    with (
+        _stop_requested() as stop,
+        tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=None if main else True) as bar,
+    ):
         while done < total and not stop.is_set():
             indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)
             log.add(task.step(done, indices, step_rng(run_config.seed, done)))

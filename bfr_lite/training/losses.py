@@ -40,5 +40,8 @@ def feature_distance(output: Iterable[Tensor], target: Iterable[Tensor]) -> Tens
     The features are those of a discriminator: a perceptual distance that needs no downloaded network. It is in the
     manner of LPIPS (arXiv 1801.03924) and of feature matching (pix2pixHD, arXiv 1711.11585), and is neither.
     """
-    distances = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).abs().sum(dim=1).mean() for a, b in zip(output, target, strict=True)]
+    distances = [
+        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).abs().sum(dim=1).mean()
+        for a, b in zip(output, target, strict=True)
+    ]
     return torch.stack(distances).mean()

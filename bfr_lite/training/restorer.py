@@ -29,7 +29,6 @@ from bfr_lite.training.losses import (
     charbonnier,
     discriminator_loss,
     feature_distance,
-    generator_loss,
     r1_penalty,
 )
 
@@ -77,7 +76,7 @@ class RestorerConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, which the prior drew."""
+    """One training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, drawn by the prior."""
 
     clean: Tensor
     lq: Tensor
@@ -128,7 +127,9 @@ class RestorerTask:
         self.optimizers = {
             "restorer": torch.optim.Adam(groups, betas=(0.9, 0.99)),
             "discriminator": torch.optim.Adam(
-                self.modules["discriminator"].requires_grad_(True).parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
+                self.modules["discriminator"].requires_grad_(True).parameters(),
+                lr=config.discriminator_lr,
+                betas=(0.0, 0.99),
             ),
         }
 
@@ -164,7 +165,11 @@ class RestorerTask:
         lq = degradation.apply(clean, params)
         place = {"device": self.accelerator.device}
         return Batch(
-            clean.to(**place, memory_format=torch.channels_last), lq.to(**place, memory_format=torch.channels_last), params, degradation, ws
+            clean.to(**place, memory_format=torch.channels_last),
+            lq.to(**place, memory_format=torch.channels_last),
+            params,
+            degradation,
+            ws,
         )
 
     def _restore(self, lq: Tensor, fidelity: Tensor) -> tuple[RestorerOutput, dict[str, Tensor]]:
@@ -189,7 +194,7 @@ class RestorerTask:
         self, batch: Batch, output: RestorerOutput, stages: dict[str, Tensor], fidelity: Tensor, rng: torch.Generator
     ) -> dict[str, Tensor]:
         """Every term with a weight, already weighted, by name."""
-        weights, size = self.config.weights, self.config.preset.size
+        weights = self.config.weights
         with self.accelerator.autocast():
             losses = {"pixel": weights.pixel * charbonnier(output.image, batch.clean)}
             if weights.pyramid:
@@ -211,20 +216,20 @@ class RestorerTask:
         """What the discriminator says: looks real (less asked at high fidelity), has the features of the clean face."""
         weights, discriminator = self.config.weights, self.modules["discriminator"].requires_grad_(False)
         state = rng.get_state()
-        seen = diff_augment(image, rng)
-        rng.set_state(state)  # the clean face is augmented alike, so that features compare place by place
-        with torch.no_grad():
-            wanted = discriminator.features(diff_augment(clean, rng))
-        features = discriminator.features(seen)
-        scores = discriminator.score(features[4])
-        realness = (F.softplus(-scores[:, 0]) * (1.5 - fidelity)).mean()
-        return {
-            "adversarial": weights.adversarial * realness,
-            "feature": weights.feature * feature_distance(features.values(), wanted.values()),
-        }
+        features = discriminator.features(diff_augment(image, rng))
+        judged = {}
+        if weights.adversarial:
+            scores = discriminator.score(features[4])[:, 0]
+            judged["adversarial"] = weights.adversarial * (F.softplus(-scores) * (1.5 - fidelity)).mean()
+        if weights.feature:
+            rng.set_state(state)  # the clean face is augmented alike, so that features compare place by place
+            with torch.no_grad():
+                wanted = discriminator.features(diff_augment(clean, rng))
+            judged["feature"] = weights.feature * feature_distance(features.values(), wanted.values())
+        return judged
 
     def _teacher_distance(self, clean: Tensor, ws: Tensor, stages: dict[str, Tensor]) -> Tensor:
-        """How far codes and coarse features of the damaged face are from those the averaged codec reads off the clean one."""
+        """How far codes and coarse features are from those that the averaged codec reads off the clean face."""
         names = [f"encoder.{r}" for r in (4, 8, 16)]
         with torch.no_grad():
             taught, teacher = self.modules["restorer_ema"].codec.forward_features(clean)
@@ -245,7 +250,7 @@ class RestorerTask:
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
-    """Fidelities (count,) of a batch: a quarter 1, the rest uniform in [0, 1], so that every knob position is trained."""
+    """Fidelities (count,) of a batch: a quarter 1, the rest uniform in [0, 1]: every knob position is trained."""
     fidelity = torch.rand(count, generator=rng)
     fidelity[: count // 4] = 1.0
     return fidelity

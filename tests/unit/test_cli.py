@@ -35,9 +35,7 @@ def test_import_and_help_do_without_torch():
 
 
 def test_python_dash_m_is_the_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "bfr_lite", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "bfr_lite", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"bfr-lite {bfr_lite.__version__}"
 
 

@@ -86,9 +86,7 @@ def test_a_cache_that_does_not_fit_is_made_anew(congress_root, own_cache, damage
     expected = load_faces("congress", split="test", size=16).images_uint8
     (cached,) = (own_cache / "aligned").iterdir()
     if damage == "stale":
-        np.savez(
-            cached, images=np.zeros((73, 3, 16, 16), np.uint8), landmarks=np.zeros((73, 5, 2)), key="old"
-        )
+        np.savez(cached, images=np.zeros((73, 3, 16, 16), np.uint8), landmarks=np.zeros((73, 5, 2)), key="old")
     else:
         cached.write_bytes(cached.read_bytes()[:5000])
     assert torch.equal(load_faces("congress", split="test", size=16).images_uint8, expected)

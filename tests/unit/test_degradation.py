@@ -223,9 +223,7 @@ def test_grey_pictures_have_equal_colours(portrait):
     degradation = Degradation(DegradationRanges(grey_share=1), 64)
     out = degradation.apply(portrait, degradation.sample(1, seeded()))
     assert torch.equal(out[:, 0], out[:, 1]) and torch.equal(out[:, 1], out[:, 2])
-    torch.testing.assert_close(
-        out[:, 0], (portrait * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
-    )
+    torch.testing.assert_close(out[:, 0], (portrait * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1))
 
 
 def test_noise_does_not_depend_on_other_parameters(portrait):
@@ -240,9 +238,7 @@ def test_noise_does_not_depend_on_other_parameters(portrait):
     torch.testing.assert_close(2 * (weak - 0.5), strong - 0.5, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("side", "down", "pixels"), [(128, 30, 4), (32, 30, 4), (128, 0.8, 160), (128, 3, 43)]
-)
+@pytest.mark.parametrize(("side", "down", "pixels"), [(128, 30, 4), (32, 30, 4), (128, 0.8, 160), (128, 3, 43)])
 def test_low_size(side, down, pixels):
     assert low_size(side, down) == pixels
 

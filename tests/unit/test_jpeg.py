@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.data import astronaut
 
@@ -85,6 +86,24 @@ def test_any_height_and_width(shape, portrait):
     real, ours = jpeg(crops, 60), jpeg_differentiable(crops, 60)
     assert real.shape == ours.shape == crops.shape
     assert (real - ours).abs().mean() < 0.8 / 255
+
+
+@pytest.mark.parametrize("quality", [25, 50, 75])
+def test_ties_are_rounded_as_libjpeg_does(quality):
+    """Every flat grey: the means of blocks are multiples of 1/8, so many lie half-way between two steps."""
+    greys = (torch.arange(256.0) / 255)[:, None, None, None].expand(-1, 3, 8, 8)
+    torch.testing.assert_close(jpeg_differentiable(greys, quality), jpeg(greys, quality), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_tiny_pictures_follow_the_real_codec(side, portrait):
+    """A whole face in 4 pixels has one block: a wrong rounding there would shift all of it."""
+    small = F.interpolate(portrait, (side, side), mode="area")
+    generator = torch.Generator().manual_seed(4)
+    noisy = (small + 0.05 * torch.randn(50, 3, side, side, generator=generator)).clamp(0, 1)
+    differences = (jpeg(noisy, 40) - jpeg_differentiable(noisy, 40)).abs().mean(dim=(1, 2, 3))
+    assert differences.median() < 0.5 / 255
+    assert (differences < 1 / 255).float().mean() > 0.9
 
 
 def test_output_keeps_dtype_and_range():

@@ -18,15 +18,11 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())["dependenci
 def pins(lines):
     """{canonical name: version} of the lines that pin."""
     return {
-        canonicalize_name(name): version
-        for name, _, version in (line.partition("==") for line in lines)
-        if version
+        canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines) if version
     }
 
 
-CONSTRAINTS = pins(
-    line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
-)
+CONSTRAINTS = pins(line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
 PIP = next(entry["pip"] for entry in ENVIRONMENT if isinstance(entry, dict))
 DIRECT = {
     canonicalize_name(requirement.name): requirement

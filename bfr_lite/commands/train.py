@@ -1,0 +1,147 @@
+"""``bfr-lite train``: train a prior, then a restorer on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bfr_lite.commands import Subparsers, command_parser
+
+if TYPE_CHECKING:
+    from bfr_lite.data import FaceDataset
+    from bfr_lite.training.loop import RunConfig
+    from bfr_lite.training.recipes import Result, Stage
+
+SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "feature", "pyramid")
+
+PRIOR_EXAMPLE = """
+bfr-lite train prior --preset lite --data congress --stages 32:60000 64:50000 128:100000 -o runs/prior-lite
+bfr-lite train prior --preset tiny --data my-faces/ --stages 32:20000 -o runs/prior-tiny
+accelerate launch -m bfr_lite train prior --preset full --data ffhq/ --batch 64 -o runs/prior-full
+"""
+
+RESTORER_EXAMPLE = """
+bfr-lite train restorer --preset lite --data congress --prior lite --images 100000 -o runs/restorer-lite
+bfr-lite train restorer --preset lite --data congress --prior runs/prior-lite/128/checkpoint.pt -o runs/mine
+bfr-lite train restorer --preset tiny --data synthetic --prior none --without latent --without teacher -o runs/plain
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add ``train`` and what it can train to the command line."""
+    parser = subparsers.add_parser("train", help="train a prior or a restorer", description="Train a network.")
+    kinds = parser.add_subparsers(title="what to train", metavar="<network>", required=True)
+    prior = command_parser(kinds, "prior", "train a StyleGAN2 prior, growing from 32 px", PRIOR_EXAMPLE, run_prior)
+    _add_run_arguments(prior, batch=32)
+    prior.add_argument(
+        "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
+    )
+    prior.add_argument("--r1-gamma", type=float, default=0.2, help="weight of the R1 penalty (default: 0.2)")
+    restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
+    _add_run_arguments(restorer, batch=16)
+    restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
+    restorer.add_argument(
+        "--prior", default="lite", help="preset's name, safetensors or checkpoint; none: from scratch (default: lite)"
+    )
+    restorer.add_argument(
+        "--without", action="append", default=[], choices=SIGNALS, help="switch a training signal off; may be repeated"
+    )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser, batch: int) -> None:
+    parser.add_argument("--preset", default="lite", help="tiny, lite or full (default: lite)")
+    parser.add_argument("--data", default="congress", help="congress, synthetic, or a folder of aligned faces")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder of the run; one found there is resumed"
+    )
+    parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step (default: {batch})")
+    parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: 0)")
+    parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default: 250")
+    parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="default: 500")
+    parser.add_argument(
+        "--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: no)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run_prior(args: argparse.Namespace) -> int:
+    """Train a prior; 1 when it was interrupted before its last picture."""
+    from accelerate import Accelerator
+
+    from bfr_lite.presets import preset
+    from bfr_lite.training.prior import PriorConfig
+    from bfr_lite.training.recipes import default_stages, train_prior
+
+    chosen = preset(args.preset)
+    stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
+    config = PriorConfig(chosen.gan, r1_gamma=args.r1_gamma, seed=args.seed, **_given(lr=args.lr))
+    faces = _faces(args.data, chosen.size)
+    accelerator = Accelerator(mixed_precision=args.precision)
+    return _report(train_prior(chosen, config, stages, faces, _run_config(args, images=0), accelerator), args.json)
+
+
+def run_restorer(args: argparse.Namespace) -> int:
+    """Train a restorer; 1 when it was interrupted before its last picture."""
+    from accelerate import Accelerator
+
+    from bfr_lite.presets import preset
+    from bfr_lite.training.recipes import train_restorer
+    from bfr_lite.training.restorer import LossWeights, RestorerConfig
+
+    chosen = preset(args.preset)
+    weights = LossWeights(**dict.fromkeys(args.without, 0.0))
+    config = RestorerConfig(chosen, weights, seed=args.seed, **_given(lr=args.lr))
+    prior = None if args.prior == "none" else args.prior
+    accelerator = Accelerator(mixed_precision=args.precision)
+    run_config = _run_config(args, images=args.images)
+    return _report(train_restorer(config, prior, _faces(args.data, chosen.size), run_config, accelerator), args.json)
+
+
+def _stage(text: str) -> Stage:
+    from bfr_lite.training.recipes import Stage
+
+    size, _, images = text.partition(":")
+    if not (size.isdigit() and images.isdigit()):
+        raise ValueError(f"stage {text!r} is not SIZE:IMAGES, such as 32:60000")
+    return Stage(int(size), int(images))
+
+
+def _given(**values: float | None) -> dict[str, float]:
+    """The options that were given, so that the recipe's own values stand for the rest."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _faces(data: str, size: int) -> FaceDataset:
+    from bfr_lite.data import load_faces
+
+    if data in ("congress", "synthetic"):
+        return load_faces(data, split="train", size=size)
+    return load_faces("folder", data, size=size)
+
+
+def _run_config(args: argparse.Namespace, images: int) -> RunConfig:
+    from bfr_lite.training.loop import RunConfig
+
+    return RunConfig(
+        folder=args.output,
+        images=images,
+        batch=args.batch,
+        seed=args.seed,
+        checkpoint_every=args.checkpoint_every,
+        sample_every=args.sample_every,
+    )
+
+
+def _report(result: Result, as_json: bool) -> int:
+    progress = result.progress
+    if as_json:
+        print(json.dumps({**vars(progress), "weights": [str(path) for path in result.weights]}))
+    else:
+        print(f"{progress.images} pictures in {progress.steps} steps; weights: {', '.join(map(str, result.weights))}")
+    if not progress.finished:
+        print("bfr-lite: stopped early; the same command goes on from here", file=sys.stderr)
+    return 0 if progress.finished else 1

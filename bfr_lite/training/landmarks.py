@@ -1,0 +1,163 @@
+"""Training the landmark network: YuNet's landmarks on official portraits, passed on to a network of our own.
+
+    python -m bfr_lite.training.landmarks runs/landmarks
+
+A few minutes on a CPU. The portraits carry YuNet's points in `congress.csv`, so no detector is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from bfr_lite.checkpoints import save_weights
+from bfr_lite.data import FaceDataset, load_faces
+from bfr_lite.degradation import Degradation
+from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.training.loop import batch_indices, step_rng
+
+MIRRORED = [1, 0, 2, 4, 3]  # which point each becomes when the picture is mirrored
+
+
+@dataclass(frozen=True)
+class LandmarkTraining:
+    """How the landmark network is trained.
+
+    Attributes:
+        images: faces to show in all; batch: faces a step; lr: Adam's highest learning rate, reached after a tenth of
+            the steps and led to zero along a cosine.
+        turn: largest rotation, degrees. zoom: largest change of scale, as a factor. move: largest shift, share of the
+            side. Faces are aligned, but restored ones not quite, and a ruler must measure by how much.
+        degraded: share of the faces that are damaged, by severities from 0 to 1.
+        seed: of everything random.
+    """
+
+    images: int = 24_000
+    batch: int = 32
+    lr: float = 3e-3
+    turn: float = 12.0
+    zoom: float = 1.15
+    move: float = 0.06
+    degraded: float = 0.5
+    seed: int = 0
+
+
+def train_landmarks(config: LandmarkTraining, faces: FaceDataset) -> LandmarkNet:
+    """Train a `LandmarkNet` on `faces`, whose `landmarks` are the truth. Raises `ValueError` when they have none."""
+    if faces.landmarks is None:
+        raise ValueError('these faces have no landmarks: use load_faces("congress"), which has')
+    network = LandmarkNet(generator=torch.Generator().manual_seed(config.seed))
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.lr)
+    steps = -(-config.images // config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.1)
+    for step in tqdm(range(steps), desc="landmarks", unit="step", disable=None):
+        indices = batch_indices(config.seed, step, config.batch, len(faces))
+        images, points = augment(faces.batch(indices), faces.landmarks[indices], config, step_rng(config.seed, step))
+        loss = F.smooth_l1_loss(network(images), points)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+def augment(images: Tensor, points: Tensor, config: LandmarkTraining, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror, turn, zoom, move and damage faces (B, 3, H, H), and move their points (B, 5, 2) along."""
+    size = images.shape[-1]
+    mirror, turn, zoom, *shift, damage = torch.rand(6, len(images), generator=rng)
+    flipped = points[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([size - 1.0, 0.0])
+    mirrored = mirror < 0.5
+    images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    points = torch.where(mirrored[:, None, None], flipped, points)
+    angle = torch.deg2rad(config.turn * (2 * turn - 1))
+    scale = config.zoom ** (2 * zoom - 1)
+    shift = config.move * (2 * torch.stack(shift, dim=1) - 1)
+    images, points = _move(images, points, angle, scale, shift * size)
+    return _damage(images, damage < config.degraded, rng), points
+
+
+def _move(images: Tensor, points: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn by `angle` (B,) radians and enlarge by `scale` (B,) about the centre, then move by `shift` (B, 2) pixels."""
+    size = images.shape[-1]
+    cos, sin = angle.cos(), angle.sin()
+    rotation = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+    centre = (size - 1) / 2
+    moved = scale[:, None, None] * (points - centre) @ rotation.mT + centre + shift[:, None]
+    # grid_sample wants, for each new pixel, the place it comes from: the inverse, in units of half the side
+    back = rotation.mT / scale[:, None, None]
+    offset = -(back @ shift[:, :, None]) * (2 / size)
+    where = F.affine_grid(torch.cat([back, offset], dim=2), list(images.shape), align_corners=False)
+    sampled = F.grid_sample(images, where, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return sampled.clamp(0, 1), moved
+
+
+def _damage(images: Tensor, chosen: Tensor, rng: torch.Generator) -> Tensor:
+    """Damage the `chosen` (B,) faces, all of one batch by ranges of the same severity."""
+    severity = torch.rand((), generator=rng).item()
+    if not chosen.any():
+        return images
+    degradation = Degradation.of_severity(severity, images.shape[-1])
+    count = int(chosen.sum())
+    images = images.clone()
+    images[chosen] = degradation.apply(images[chosen], degradation.sample(count, rng))
+    return images
+
+
+@torch.no_grad()
+def landmark_errors(network: LandmarkNet, images: Tensor, points: Tensor) -> Tensor:
+    """Mean distance (B,) of the network's points from `points` (B, 5, 2), pixels of `images` (B, 3, H, H)."""
+    found = torch.cat([network(part) for part in images.split(32)])
+    return (found - points).norm(dim=2).mean(dim=1)
+
+
+def measure(network: LandmarkNet, faces: FaceDataset, seed: int = 0) -> dict[str, float]:
+    """Mean error on `faces` in pixels of them: clean, after GFPGAN's degradation, and of a guess that never looks.
+
+    The guess is the mean of these very points: what a network scores that has learnt nothing but the position.
+    """
+    images, points = faces.batch(range(len(faces))), faces.landmarks
+    degradation = Degradation.named("gfpgan", faces.size)
+    damaged = degradation.apply(images, degradation.sample(len(images), torch.Generator().manual_seed(seed)))
+    errors = {
+        "clean": landmark_errors(network, images, points),
+        "gfpgan": landmark_errors(network, damaged, points),
+        "mean_points": (points - points.mean(0)).norm(dim=2).mean(dim=1),
+    }
+    return {name: round(error.mean().item(), 3) for name, error in errors.items()}
+
+
+def main(folder: Path) -> None:
+    """Train on the congress train split, measure on its test split, and write weights and card into `folder`."""
+    config = LandmarkTraining()
+    train, test = load_faces("congress", split="train"), load_faces("congress", split="test")
+    started = time.process_time()
+    network = train_landmarks(config, train)
+    card = {
+        "kind": "landmarks",
+        "preset": "lite",
+        "command": "python -m bfr_lite.training.landmarks " + str(folder),
+        "data": f"congress train, {len(train)} faces of {train.size} px, landmarks of YuNet",
+        "training": asdict(config),
+        "cpu_seconds": round(time.process_time() - started),
+        "hardware": f"{os.cpu_count()} x {platform.machine()} cores, {torch.get_num_threads()} threads",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "test_error_px": measure(network, test),
+        "test_data": f"congress test, {len(test)} faces; pixels of {test.size}",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / "landmarks-lite.safetensors", network, card)
+    print(card)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""Whole training runs: the stages of a prior, a restorer on top of it, and the weights and cards they leave."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
+from bfr_lite.data import FaceDataset
+from bfr_lite.presets import Preset
+from bfr_lite.training.loop import Progress, RunConfig, run
+from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
+from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution of a growing prior: its size in pixels and how many pictures it sees."""
+
+    size: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a recipe ended, and the weight files it wrote; none before the last stage has begun."""
+
+    progress: Progress
+    weights: tuple[Path, ...]
+
+
+def default_stages(size: int, images: int) -> list[Stage]:
+    """32, 64, ... `size` pixels, `images` pictures each: coarse stages are cheap and settle the layout of a face."""
+    return [Stage(step, images) for step in (32, 64, 128, 256, 512) if step < size] + [Stage(size, images)]
+
+
+def train_prior(
+    preset: Preset,
+    config: PriorConfig,
+    stages: list[Stage],
+    faces: FaceDataset,
+    run_config: RunConfig,
+    accelerator: Accelerator,
+) -> Result:
+    """Train a prior stage by stage, each in its own folder below `run_config.folder`, resuming where it stood.
+
+    Raises `ValueError` when the stages do not grow to the preset's size.
+    """
+    sizes = [stage.size for stage in stages]
+    if sizes != sorted(set(sizes)) or sizes[-1] != preset.size:
+        raise ValueError(
+            f"stages must grow to {preset.size} px, got {sizes}: for instance 32:60000 64:50000 128:100000"
+        )
+    smaller = None
+    for stage in stages:
+        folder = run_config.folder / f"{stage.size:03d}"
+        task = PriorTask(stage_config(config, stage.size), faces, run_config.batch, accelerator)
+        if smaller is not None and not (folder / "checkpoint.pt").exists():
+            task.grow_from(smaller)
+        progress = run(task, replace(run_config, folder=folder, images=stage.images), len(faces), accelerator)
+        if not progress.finished and stage.size < preset.size:
+            return Result(progress, ())
+        smaller = folder / "checkpoint.pt"
+    stage_facts = [asdict(stage) | _history(run_config.folder / f"{stage.size:03d}") for stage in stages]
+    facts = _facts(preset, faces, run_config) | {"training": {**_plain(config), "stages": stage_facts}}
+    modules = {"prior": task.modules["generator_ema"], "discriminator": task.modules["discriminator"]}
+    return Result(progress, _export(modules, preset, run_config.folder, facts, accelerator))
+
+
+def train_restorer(
+    config: RestorerConfig, prior: str | None, faces: FaceDataset, run_config: RunConfig, accelerator: Accelerator
+) -> Result:
+    """Train a restorer on a trained prior (a preset's name or a file), or with `prior=None` from scratch."""
+    generator = load_generator(prior) if prior is not None else None
+    discriminator = load_discriminator(prior) if prior is not None else None
+    task = RestorerTask(config, faces, run_config.batch, accelerator, generator, discriminator)
+    progress = run(task, run_config, len(faces), accelerator)
+    facts = _facts(config.preset, faces, run_config) | {
+        "training": {**_plain(config), "prior": str(prior), **_history(run_config.folder)}
+    }
+    modules = {"restorer": task.modules["restorer_ema"]}
+    return Result(progress, _export(modules, config.preset, run_config.folder, facts, accelerator))
+
+
+def _export(
+    modules: dict[str, nn.Module], preset: Preset, folder: Path, facts: dict[str, object], accelerator: Accelerator
+) -> tuple[Path, ...]:
+    paths = {kind: folder / f"{kind}-{preset.name}.safetensors" for kind in modules}
+    if accelerator.is_main_process:
+        for kind, path in paths.items():
+            save_weights(path, modules[kind], {"kind": kind, **facts})
+    return tuple(paths.values())
+
+
+def _facts(preset: Preset, faces: FaceDataset, run_config: RunConfig) -> dict[str, object]:
+    """What every card says: sizes, command, data, hardware, versions."""
+    return {
+        "preset": preset.name,
+        "config": asdict(preset),
+        "command": shlex.join(["bfr-lite", *sys.argv[1:]]),
+        "data": f"{type(faces).__name__}, {len(faces)} faces of {faces.size} px",
+        "batch": run_config.batch,
+        "hardware": f"{os.cpu_count()} x {platform.machine()} cores, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+    }
+
+
+def _plain(config: PriorConfig | RestorerConfig) -> dict[str, object]:
+    """A training configuration without the sizes, which the card holds already."""
+    return {name: value for name, value in asdict(config).items() if name not in ("gan", "preset")}
+
+
+def _history(folder: Path) -> dict[str, object]:
+    """Steps, pictures and hours of a run, read off its log."""
+    with (folder / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    hours = sum(float(row["seconds"]) for row in rows) / 3600
+    return {"steps": int(rows[-1]["step"]), "images_seen": int(rows[-1]["images"]), "hours": round(hours, 3)}

@@ -1,0 +1,137 @@
+"""`bfr-lite restore`: aligned faces in, PNG files out, errors said once, nothing lost."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from bfr_lite import Restorer, cli, preset
+from bfr_lite.astronaut import astronaut
+from bfr_lite.checkpoints import save_weights
+from bfr_lite.images import load_image, save_image
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weight file of preset tiny, with which a picture takes no time; not trained, but not idle."""
+    restorer = Restorer(preset("tiny"))
+    draw = torch.Generator().manual_seed(1)
+    for level in restorer.codec.decoder.values():
+        level.condition.weight.data = 0.1 * torch.randn(level.condition.weight.shape, generator=draw)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, restorer, {"preset": "tiny"})
+    return path
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """A folder of two faces and a text file."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    save_image(astronaut(32), folder / "a.png")
+    save_image(astronaut(48), folder / "b.jpg")
+    (folder / "notes.txt").write_text("not taken for a picture")
+    return folder
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in ("restore", *arguments)])
+
+
+def test_a_folder_becomes_restored_pictures(faces, weights, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    assert run(faces, "-o", out, "--weights", weights) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    assert all(Image.open(path).size == (32, 32) for path in out.iterdir())
+    restored = Restorer.from_pretrained(weights).restore(load_image(faces / "a.png"))
+    assert (load_image(out / "a.png") - restored).abs().max() <= 0.51 / 255
+    assert f"{faces / 'a.png'} -> {out / 'a.png'}" in capsys.readouterr().out
+
+
+def test_fidelity_reaches_the_restorer(faces, weights, tmp_path):
+    for fidelity in (0, 1):
+        assert run(faces / "a.png", "-o", tmp_path / str(fidelity), "--weights", weights, "--fidelity", fidelity) == 0
+    assert not torch.equal(load_image(tmp_path / "0" / "a.png"), load_image(tmp_path / "1" / "a.png"))
+
+
+def test_the_shipped_weights_are_the_default(faces, tmp_path, capsys):
+    assert run(faces / "a.png", "-o", tmp_path / "out", "--json") == 0
+    (fact,) = json.loads(capsys.readouterr().out)["written"]
+    assert fact == {
+        "input": str(faces / "a.png"),
+        "output": str(tmp_path / "out" / "a.png"),
+        "fidelity": 0.5,
+        "weights": "lite",
+    }
+    assert Image.open(fact["output"]).size == (128, 128)
+
+
+def test_it_goes_on_after_bad_pictures(faces, weights, tmp_path, capsys):
+    (faces / "broken.jpg").write_bytes(b"not a picture")
+    Image.new("RGB", (40, 30)).save(faces / "wide.png")
+    assert run(faces, "-o", tmp_path / "out", "--weights", weights, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["written"]) == 2
+    broken, wide = report["failed"]
+    assert "cannot read" in broken["error"]
+    assert "40x30 pixels" in wide["error"] and "square" in wide["error"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_bad_pictures_are_listed_for_people(faces, weights, tmp_path, capsys):
+    (faces / "broken.jpg").write_bytes(b"not a picture")
+    assert run(faces, "-o", tmp_path / "out", "--weights", weights) == 1
+    error = capsys.readouterr().err
+    assert "broken.jpg" in error and "1 of 3 pictures failed" in error
+
+
+def test_outputs_are_replaced_only_when_told(faces, weights, tmp_path, capsys):
+    out, options = tmp_path / "out", ("--weights", weights)
+    assert run(faces, "-o", out, *options, "--fidelity", 0) == 0
+    before = (out / "a.png").read_bytes()
+    assert run(faces, "-o", out, *options, "--fidelity", 1) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (out / "a.png").read_bytes() == before
+    assert run(faces, "-o", out, *options, "--fidelity", 1, "--overwrite") == 0
+    assert (out / "a.png").read_bytes() != before
+
+
+def test_a_picture_half_written_leaves_the_old_one(faces, weights, tmp_path, monkeypatch):
+    out, options = tmp_path / "out", ("--weights", weights, "--overwrite")
+    assert run(faces / "a.png", "-o", out, *options) == 0
+    before = (out / "a.png").read_bytes()
+
+    def fill_the_disk(picture, file, **options):
+        file.write_bytes(b"half a pic")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    assert run(faces / "a.png", "-o", out, *options) == 1
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+    assert (out / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fidelity", "1.5"], "fidelity must lie in [0, 1]"),
+        (["--fidelity", "nan"], "fidelity must lie in [0, 1]"),
+        (["--weights", "huge"], "unknown preset 'huge'"),
+        (["--weights", "none.safetensors"], "no weights at none.safetensors"),
+    ],
+)
+def test_wrong_options_are_said_once(faces, tmp_path, options, message, capsys):
+    assert run(faces, "-o", tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_weights_are_said_once(faces, weights, tmp_path, capsys):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:-100])
+    damaged.with_suffix(".json").write_text(weights.with_suffix(".json").read_text())
+    assert run(faces, "-o", tmp_path / "out", "--weights", damaged) == 2
+    error = capsys.readouterr().err
+    assert "damaged or altered" in error and len(error.splitlines()) == 1

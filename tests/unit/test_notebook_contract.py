@@ -1,0 +1,51 @@
+"""What every committed notebook keeps to: executed in order, small cells, small file, nothing on stderr."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9]*.ipynb"))
+SERIES = (
+    "00_tour",
+    "01_degradation",
+    "02_mmrb",
+    "03_codec",
+    "04_stylegan2_prior",
+    "05_restorer",
+    "06_self_supervised_training",
+    "07_evaluation",
+)
+
+
+def code_cells(path: Path) -> list[dict]:
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_series_is_complete():
+    assert {path.stem for path in NOTEBOOKS} >= set(SERIES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestNotebook:
+    def test_was_executed_from_top_to_bottom(self, path):
+        cells = code_cells(path)
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+
+    def test_has_20_to_35_code_cells_of_at_most_25_lines(self, path):
+        cells = code_cells(path)
+        assert 20 <= len(cells) <= 35
+        assert max(len("".join(cell["source"]).splitlines()) for cell in cells) <= 25
+
+    def test_shows_no_error_and_nothing_on_stderr(self, path):
+        outputs = [output for cell in code_cells(path) for output in cell["outputs"]]
+        assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+
+    def test_is_at_most_2_megabytes(self, path):
+        assert path.stat().st_size <= 2 * 2**20
+
+    def test_begins_with_what_is_built_and_ends_with_exercises_and_a_summary(self, path):
+        cells = json.loads(path.read_text())["cells"]
+        first, last = ("".join("".join(cell["source"]) for cell in part) for part in (cells[:3], cells[-6:]))
+        assert "What you will build" in first and "Time and memory" in first
+        assert "Exercises" in last and "Summary" in last

@@ -1,0 +1,221 @@
+"""The training loop: data order, resuming, interruption, growing, learning, errors."""
+
+import csv
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from bfr_lite.checkpoints import WeightsError, load_generator, read_card
+from bfr_lite.data import FaceDataset
+from bfr_lite.presets import preset
+from bfr_lite.restorer import Restorer
+from bfr_lite.training.loop import RunConfig, batch_indices, ema_decay, run, step_rng
+from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
+from bfr_lite.training.recipes import Stage, train_prior, train_restorer
+from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+
+TINY = preset("tiny")
+
+
+class Blobs(FaceDataset):
+    """Twenty smooth pictures, each its own colours: enough to tell whether anything is learnt."""
+
+    def __init__(self, size: int = 32):
+        super().__init__([str(number) for number in range(20)], size)
+        coarse = torch.rand(20, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        self.images = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+
+    def _faces(self, numbers):
+        return self.images[numbers]
+
+
+def small_gan(size: int = 16):
+    return stage_config(PriorConfig(TINY.gan), size)
+
+
+def prior_task(size: int = 16) -> PriorTask:
+    return PriorTask(small_gan(size), Blobs(), 4, Accelerator(cpu=True))
+
+
+def restorer_task(**options) -> RestorerTask:
+    return RestorerTask(RestorerConfig(TINY, **options), Blobs(), 4, Accelerator(cpu=True), prior=load_tiny_prior())
+
+
+def load_tiny_prior():
+    from bfr_lite.stylegan2 import Generator
+
+    return Generator(TINY.gan, torch.Generator().manual_seed(3))
+
+
+def state_of(task) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{key}": value.clone()
+        for name, module in task.modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def run_config(folder, images: int, **options) -> RunConfig:
+    return RunConfig(folder, images, batch=4, log_every=2, sample_every=100, **options)
+
+
+def test_every_epoch_shows_each_picture_once_in_its_own_order():
+    seen = torch.cat([batch_indices(0, step, 3, 10) for step in range(20)])
+    epochs = seen.view(6, 10)
+    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(batch_indices(0, 0, 10, 10), batch_indices(1, 0, 10, 10))
+
+
+def test_steps_and_seeds_draw_different_numbers():
+    draws = {torch.rand(1, generator=step_rng(seed, step)).item() for seed in range(5) for step in range(-2, 20)}
+    assert len(draws) == 5 * 22
+
+
+def test_ema_decay_halves_after_its_half_life():
+    steps = 10_000 // 16
+    assert ema_decay(16, images_seen=10**9) ** steps == pytest.approx(0.5, rel=1e-3)
+    assert ema_decay(16, images_seen=0) == 0
+
+
+@pytest.mark.parametrize("make", [prior_task, restorer_task], ids=["prior", "restorer"])
+def test_resumed_run_has_the_bits_of_an_uninterrupted_one(make, tmp_path):
+    whole, first, second = make(), make(), make()
+    run(whole, run_config(tmp_path / "whole", 24), 20, Accelerator(cpu=True))
+    run(first, run_config(tmp_path / "parts", 16), 20, Accelerator(cpu=True))
+    progress = run(second, run_config(tmp_path / "parts", 24), 20, Accelerator(cpu=True))
+    assert progress.finished and progress.steps == 6
+    expected, resumed = state_of(whole), state_of(second)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    rows = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("whole", "parts")]
+    drop_time = [[{k: v for k, v in row.items() if k != "seconds"} for row in one] for one in rows]
+    assert drop_time[0] == drop_time[1]
+
+
+def test_training_touches_no_global_generator(tmp_path):
+    before = torch.get_rng_state()
+    run(restorer_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
+    threading.Thread(target=lambda: (time.sleep(1.5), signal.raise_signal(signal.SIGINT)), daemon=True).start()
+    stopped = run(prior_task(), run_config(tmp_path, 10**6), 20, Accelerator(cpu=True))
+    assert not stopped.finished and stopped.steps > 0
+    resumed = run(prior_task(), run_config(tmp_path, stopped.images + 4), 20, Accelerator(cpu=True))
+    assert resumed.finished and resumed.steps == stopped.steps + 1
+
+
+def test_rows_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path):
+    run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    with (tmp_path / "log.csv").open("a") as log:
+        log.write(log_row := "99,396,1.0,0,0,0,0\n")
+    run(prior_task(), run_config(tmp_path, 16), 20, Accelerator(cpu=True))
+    text = (tmp_path / "log.csv").read_text()
+    assert log_row not in text
+    assert [row["step"] for row in csv.DictReader(text.splitlines())] == ["2", "4"]
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    run(prior_task(16), run_config(tmp_path, 4), 20, Accelerator(cpu=True))
+    with pytest.raises(WeightsError, match="another run"):
+        run(prior_task(32), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+
+
+def test_truncated_checkpoint_is_refused(tmp_path):
+    run(prior_task(), run_config(tmp_path, 4), 20, Accelerator(cpu=True))
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="no whole checkpoint"):
+        run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+
+
+def test_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
+    run(prior_task(), run_config(tmp_path, 4), 20, Accelerator(cpu=True))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def disk_full(content, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".checkpoint*"))
+
+
+def test_grown_prior_draws_the_smaller_picture_enlarged(tmp_path):
+    small = prior_task(16)
+    run(small, run_config(tmp_path, 16), 20, Accelerator(cpu=True))
+    grown = prior_task(32)
+    grown.grow_from(tmp_path / "checkpoint.pt")
+    below, above = small.modules["generator_ema"], grown.modules["generator_ema"]
+    z = torch.randn(4, below.z_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        pictures = below(below.map(z)), above(above.map(z))
+    shrunk = torch.nn.functional.avg_pool2d(pictures[1], 2)
+    assert torch.corrcoef(torch.stack([pictures[0].flatten(), shrunk.flatten()]))[0, 1] > 0.95
+    name = "blocks.8.conv.conv.weight"
+    for part in ("generator", "generator_ema", "discriminator"):
+        key = name if part != "discriminator" else "blocks.8.conv.weight"
+        assert torch.equal(small.modules[part].state_dict()[key], grown.modules[part].state_dict()[key])
+
+
+def test_prior_recipe_grows_and_leaves_weights_with_a_card(tmp_path):
+    result = train_prior(
+        TINY,
+        PriorConfig(TINY.gan),
+        [Stage(16, 8), Stage(32, 8)],
+        Blobs(),
+        run_config(tmp_path, 0),
+        Accelerator(cpu=True),
+    )
+    assert result.progress.finished
+    generator = load_generator(result.weights[0])
+    assert generator.config == TINY.gan
+    card = read_card(result.weights[0])
+    assert [stage["images_seen"] for stage in card["training"]["stages"]] == [8, 8]
+    assert (tmp_path / "032" / "samples" / "00000008.png").exists()
+
+
+def test_prior_stages_must_reach_the_size_of_the_preset(tmp_path):
+    with pytest.raises(ValueError, match="grow to 32 px"):
+        train_prior(
+            TINY, PriorConfig(TINY.gan), [Stage(16, 8)], Blobs(), run_config(tmp_path, 0), Accelerator(cpu=True)
+        )
+
+
+def test_restorer_recipe_leaves_weights_that_open(tmp_path):
+    result = train_restorer(RestorerConfig(TINY), None, Blobs(), run_config(tmp_path, 8), Accelerator(cpu=True))
+    restorer = Restorer.from_pretrained(result.weights[0])
+    assert restorer.restore(torch.rand(3, 32, 32)).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("signal_name", ["latent", "teacher", "redegradation", "adversarial", "pyramid"])
+def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
+    task = restorer_task(weights=LossWeights(**{signal_name: 0.0}))
+    report = task.step(0, torch.arange(4), step_rng(0, 0))
+    everything = restorer_task().step(0, torch.arange(4), step_rng(0, 0))
+    assert signal_name not in report
+    assert signal_name in everything
+
+
+def test_tiny_restorer_learns_within_two_hundred_steps(tmp_path):
+    """Restored pictures come nearer to the clean ones than the damaged input is."""
+    weights = LossWeights(adversarial=0.0, feature=0.0)
+    faces = Blobs()
+    config = RestorerConfig(TINY, weights, degradations=("codeformer",), ema_half_life=200)
+    task = RestorerTask(config, faces, 16, Accelerator(cpu=True), prior=load_tiny_prior())
+    run(task, RunConfig(tmp_path, 3200, batch=16), len(faces), Accelerator(cpu=True))
+    batch = task._batch(torch.arange(16), step_rng(1, 0))
+    with torch.no_grad():
+        restored = task.modules["restorer_ema"](batch.lq).image.clamp(0, 1)
+    portraits = 16 - len(batch.ws)
+    error = [(images[:portraits] - batch.clean[:portraits]).square().mean() for images in (restored, batch.lq)]
+    assert 10 * torch.log10(error[1] / error[0]) > 2, "restored pictures are less than 2 dB better than the input"
