@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,10 +65,13 @@ def read_checkpoint(path: Path) -> dict:
     if not Path(path).exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in the reader
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is no whole checkpoint of plain tensors and was not opened ({reason})") from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, where a checkpoint is a dictionary")
+    return content
 
 
 def shipped_names() -> list[str]:
@@ -149,7 +151,7 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
 
 def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
     """The generator inside a checkpoint: ours, rosinality's, or a bare state dict."""
-    if "modules" in content:
+    if "generator_ema" in content.get("modules", {}):
         return content["modules"]["generator_ema"]
     if "g_ema" in content:
         return content["g_ema"]

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 import bfr_lite
-from bfr_lite.commands import degrade, doctor, restore, train
+from bfr_lite.commands import degrade, doctor, evaluate, restore, train
 
-COMMANDS = (doctor, restore, degrade, train)  # in the order of --help
+COMMANDS = (doctor, restore, degrade, train, evaluate)  # in the order of --help
 
 EXAMPLE = """\
 example:

@@ -108,7 +108,7 @@ def _read_cache(path: Path, key: str) -> tuple[np.ndarray, np.ndarray] | None:
 def _align_all(wanted: list[Portrait], folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     images = np.empty((len(wanted), 3, size, size), np.uint8)
     landmarks = np.empty((len(wanted), 5, 2), np.float32)
-    for index, portrait in enumerate(tqdm(wanted, desc="aligning portraits", unit="face")):
+    for index, portrait in enumerate(tqdm(wanted, desc="aligning portraits", unit="face", disable=None)):
         path = folder / portrait.file
         check_sha256(path, portrait.sha256)
         matrix = alignment.alignment_matrix(portrait.landmarks, size)
@@ -131,7 +131,7 @@ def _write_landmarks(folder: Path) -> None:
     with MANIFEST.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     detector = FaceDetector()
-    for row in tqdm(rows):
+    for row in tqdm(rows, disable=None):
         check_sha256(folder / row["file"], row["sha256"])
         points = measure_landmarks(detector, tensor_to_uint8(load_image(folder / row["file"])))
         row["landmarks"] = " ".join(f"{value:.1f}" for value in points.ravel())

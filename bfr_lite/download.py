@@ -102,7 +102,7 @@ def fetch(base_url: str, sha256: Mapping[str, str], folder: Path, what: str) -> 
     logger.setLevel("WARNING")  # pooch would announce every one of hundreds of files
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        list(tqdm(pool.map(one, wanted), total=len(wanted), desc=f"fetching {what}", unit="file"))
+        list(tqdm(pool.map(one, wanted), total=len(wanted), desc=f"fetching {what}", unit="file", disable=None))
     finally:
         pool.shutdown(cancel_futures=True)
         logger.setLevel(level)

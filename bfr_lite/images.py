@@ -66,15 +66,19 @@ def load_image(path: str | os.PathLike) -> Tensor:
 def save_image(image: Tensor, path: str | os.PathLike) -> None:
     """Write a (3, H, W) tensor in [0, 1] to `path`, whole or not at all; the suffix chooses the format."""
     path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions():
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
         raise ImageError(f"cannot write {path}: use a suffix such as .png or .jpg")
     with atomic_path(path) as temporary:
-        tensor_to_pil(image).save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
+        tensor_to_pil(image).save(temporary, format=kind)
 
 
 def pil_to_tensor(picture: Image.Image) -> Tensor:
     """A PIL picture of any mode as a (3, H, W) float32 tensor in [0, 1]."""
-    array = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), dtype=np.float32)
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        picture = picture.point(lambda value: value / 257)  # 16 bits of grey, which `convert` would clip at 255
+    array = np.asarray(picture.convert("RGB"), dtype=np.float32)
     return torch.from_numpy(array / 255).permute(2, 0, 1).contiguous()
 
 

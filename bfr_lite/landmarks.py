@@ -1,4 +1,4 @@
-"""Five landmarks of a face that is in position already, by a small network of our own: the offline ruler of the metrics.
+"""Five landmarks of a face that is in position already, by a small network of our own: a ruler that needs no download.
 
 `LandmarkNet` learnt from YuNet's landmarks on official portraits (`bfr_lite.training.landmarks`); its card beside
 `weights/landmarks-lite.safetensors` says how far it is from them on portraits it never saw.
@@ -23,7 +23,7 @@ POINTS = 5
 
 @dataclass(frozen=True)
 class LandmarkConfig:
-    """Sizes of a `LandmarkNet`: pictures of `size` pixels, `width` channels at a quarter of that, twice as many below."""
+    """Sizes of a `LandmarkNet`: pictures of `size` pixels, `width` channels at a quarter of it, twice as many below."""
 
     size: int = 128
     width: int = 32
@@ -78,7 +78,7 @@ class LandmarkNet(nn.Module):
         return points * side - 0.5
 
     def heat_maps(self, images: Tensor) -> Tensor:
-        """Where each point may be, (B, 5, size / 4, size / 4), each map summing to one, of pictures of `size` pixels."""
+        """Where each point may be, (B, 5, size / 4, size / 4), each map summing to 1, of pictures of `size` pixels."""
         fine = self.fine(images * 2 - 1)
         coarse = F.interpolate(self.coarse(fine), scale_factor=4, mode="bilinear", align_corners=False)
         return self.heat(torch.cat([fine, coarse], dim=1)).flatten(2).softmax(2).unflatten(2, fine.shape[2:])

@@ -26,26 +26,28 @@ def scaled_leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
-def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0) -> Tensor:
-    """Filter every channel of (B, C, H, W) with [1, 3, 3, 1] / 8 along both axes after zero padding (before, after)."""
+def fir(x: Tensor, pad: int, gain: float = 1.0, stride: int = 1) -> Tensor:
+    """Filter every channel of (B, C, H, W) with [1, 3, 3, 1] / 8 along both axes, `pad` zeros at each border.
+
+    `stride` 2 computes only the pixels that a halving keeps.
+    """
     channels = x.shape[1]
     kernel = x.new_tensor(FILTER) * math.sqrt(gain)
-    x = F.pad(x, (pad[0], pad[1], pad[0], pad[1]))
-    x = F.conv2d(x, kernel.view(1, 1, 1, 4).expand(channels, 1, 1, 4), groups=channels)
-    return F.conv2d(x, kernel.view(1, 1, 4, 1).expand(channels, 1, 4, 1), groups=channels)
+    across, down = kernel.view(1, 1, 1, 4).expand(channels, 1, 1, 4), kernel.view(1, 1, 4, 1).expand(channels, 1, 4, 1)
+    x = F.conv2d(x, across, padding=(0, pad), stride=(1, stride), groups=channels)
+    return F.conv2d(x, down, padding=(pad, 0), stride=(stride, 1), groups=channels)
 
 
 def upsample(x: Tensor) -> Tensor:
     """Double height and width of (B, C, H, W): zeros between the pixels, then the filter with gain 4."""
-    batch, channels, height, width = x.shape
-    spread = x.new_zeros(batch, channels, height, 2, width, 2)
-    spread[:, :, :, 0, :, 0] = x
-    return fir(spread.view(batch, channels, 2 * height, 2 * width), pad=(2, 1), gain=4.0)
+    kernel = 2 * x.new_tensor(FILTER)
+    kernel = (kernel[:, None] * kernel).expand(x.shape[1], 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 def downsample(x: Tensor) -> Tensor:
     """Halve height and width of (B, C, H, W) with the filter, so that fine stripes fade instead of aliasing."""
-    return fir(x, pad=(1, 1))[:, :, ::2, ::2]
+    return fir(x, pad=1, stride=2)
 
 
 def apply_condition(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ class ConvAct(nn.Module):
         if not self.down:
             x = F.conv2d(x, weight, self.bias, padding=self.padding)
         elif self.padding:
-            x = F.conv2d(fir(x, pad=(2, 2)), weight, self.bias, stride=2)
+            x = F.conv2d(fir(x, pad=2), weight, self.bias, stride=2)
         else:
             x = F.conv2d(downsample(x), weight, self.bias)
         return x if self.bias is None else scaled_leaky_relu(x)
@@ -126,7 +128,7 @@ class ModulatedConv(nn.Module):
         x = x * style[:, :, None, None]
         if self.up:
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-            x = fir(x, pad=(1, 1), gain=4.0)
+            x = fir(x, pad=1, gain=4.0)
         else:
             x = F.conv2d(x, weight, padding=self.padding)
         if self.demodulate:

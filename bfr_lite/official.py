@@ -74,6 +74,8 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
         for name, tensor in generator.items()
         if (match := re.fullmatch(r"blocks\.(\d+)\.conv\.bias", name))
     }
+    if "w_avg" not in generator:
+        raise WeightsError("no generator among these entries: is it a discriminator?")
     size = max(widths)
     fc = [name for name in generator if re.fullmatch(r"mapping\.layers\.\d+\.weight", name)]
     w_dim, z_dim = generator["w_avg"].shape[0], generator["mapping.layers.0.weight"].shape[1]

@@ -122,10 +122,15 @@ class Restorer(nn.Module):
 
 
 def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
-    """Conditions times fidelity, one number or (B,). Raises `ValueError` outside [0, 1]."""
+    """Conditions times fidelity, one number or (B,). Raises `ValueError` outside [0, 1] or for another shape."""
     values = torch.as_tensor(fidelity)
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise ValueError(f"fidelity must lie in [0, 1], got {fidelity}: 0 trusts the prior, 1 the input")
     if values.ndim:
+        count = len(next(iter(conditions.values()))[0])
+        if values.shape != (count,):
+            raise ValueError(
+                f"fidelity must be one number or one for each of the {count} pictures, got shape {tuple(values.shape)}"
+            )
         fidelity = values[:, None, None, None]
     return {r: (scale * fidelity, shift * fidelity) for r, (scale, shift) in conditions.items()}

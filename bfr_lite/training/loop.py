@@ -132,7 +132,7 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
             log.add(task.step(done, indices, step_rng(run_config.seed, done)))
             done += 1
             bar.update()
-            if main and (done % run_config.log_every == 0 or done == total):
+            if main and (done % run_config.log_every == 0 or done == total or stop.is_set()):
                 bar.set_postfix(log.write(done, done * run_config.batch))
             if main and (done % run_config.sample_every == 0 or done == total):
                 save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")

@@ -240,7 +240,7 @@ class RestorerTask:
     def samples(self) -> Tensor:
         """Rows of eight: damaged, restored at fidelity 0, 0.5 and 1, clean; always the same faces and damage."""
         rng, size = step_rng(self.config.seed, -1), self.config.preset.size
-        clean = resize(self.faces.batch(torch.arange(8)), size)
+        clean = resize(self.faces.batch(torch.arange(8) % len(self.faces)), size)
         degradation = Degradation.named(self.config.degradations[0], size)
         lq = degradation.apply(clean, degradation.sample(8, rng))
         average = self.modules["restorer_ema"]

@@ -55,7 +55,7 @@ def test_check_images_is_content(dtype):
 def test_every_byte_survives_the_way_in_and_out(tmp_path):
     bytes_ = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     batch, as_given = to_batch(bytes_)
-    assert batch.dtype == torch.float32 and 0 <= batch.min() and batch.max() <= 1
+    assert batch.dtype == torch.float32 and batch.min() >= 0 and batch.max() <= 1
     np.testing.assert_array_equal(as_given(batch), bytes_)
     save_image(batch[0], tmp_path / "bytes.png")
     assert torch.equal(load_image(tmp_path / "bytes.png"), batch[0])
@@ -182,7 +182,7 @@ def test_resize_keeps_the_range_and_the_mean():
     for size in (4, 16, 40):
         resized = resize(edge, size)
         assert resized.shape == (1, 3, size, size)
-        assert 0 <= resized.min() and resized.max() <= 1  # bicubic overshoots at an edge
+        assert resized.min() >= 0 and resized.max() <= 1  # bicubic overshoots at an edge
         assert abs(resized.mean().item() - 0.5) < 1e-3
     assert resize(edge, 16) is edge
     stripes = torch.arange(16).remainder(2).float().expand(1, 3, 16, 16)

@@ -1,0 +1,133 @@
+"""DiffAugment and mirroring: what changes, by how much, and what must not."""
+
+import pytest
+import torch
+
+from bfr_lite.training import augment
+from bfr_lite.training.augment import diff_augment, random_flip
+
+SIZE = 16
+STAGES = (augment._colour, augment._translate, augment._cutout)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def faces(count: int = 64, size: int = SIZE) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=rng(99))
+
+
+@pytest.mark.parametrize("function", [diff_augment, random_flip, *STAGES], ids=lambda function: function.__name__)
+class TestEvery:
+    def test_keeps_shape_and_type(self, function):
+        for shape in ((5, 3, 32, 32), (1, 3, 8, 8)):
+            out = function(torch.rand(shape, generator=rng()), rng())
+            assert out.shape == shape and out.dtype == torch.float32 and out.isfinite().all()
+
+    def test_leaves_its_input_alone(self, function):
+        images = faces()
+        before = images.clone()
+        function(images, rng())
+        assert torch.equal(images, before)
+
+    def test_is_determined_by_the_generator_alone(self, function):
+        state = torch.get_rng_state()
+        assert torch.equal(function(faces(), rng(1)), function(faces(), rng(1)))
+        assert not torch.equal(function(faces(), rng(1)), function(faces(), rng(2)))
+        assert torch.equal(state, torch.get_rng_state())
+
+    def test_treats_each_picture_in_its_own_way(self, function):
+        """Sixty-four copies of one picture do not stay copies; and one picture does not look at another."""
+        copies = faces(1).expand(64, -1, -1, -1)
+        assert len(function(copies, rng()).flatten(1).unique(dim=0)) > 1
+        images, changed = faces(), faces()
+        changed[0] = 0.25
+        assert torch.equal(function(images, rng())[1:], function(changed, rng())[1:])
+
+    def test_lets_a_gradient_through_to_every_picture(self, function):
+        images = faces().requires_grad_()
+        function(images, rng()).square().sum().backward()
+        assert images.grad.isfinite().all()
+        assert (images.grad.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+def test_gradient_is_that_of_finite_differences():
+    images = torch.rand(2, 3, 8, 8, generator=rng(3), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: diff_augment(x, rng(4)), images, fast_mode=True)
+
+
+def test_the_policy_is_colour_then_translation_then_cutout():
+    generator, images = rng(), faces()
+    for stage in STAGES:
+        images = stage(images, generator)
+    assert torch.equal(diff_augment(faces(), rng()), images)
+
+
+def test_brightness_moves_by_a_quarter_at_most():
+    grey = torch.full((500, 3, 4, 4), 0.5)
+    moved = augment._colour(grey, rng()).mean(dim=(1, 2, 3)) - 0.5
+    assert -0.25 <= moved.min() < -0.23 and 0.23 < moved.max() <= 0.25
+    assert abs(moved.mean()) < 0.02
+
+
+def test_saturation_runs_from_none_to_double():
+    """Flat pictures have no contrast to change: what is left is how far the colours lie from their grey."""
+    flat = torch.tensor([0.7, 0.5, 0.3])[None, :, None, None].expand(500, 3, 4, 4)
+    out = augment._colour(flat, rng())
+    spread = (out - out.mean(dim=(1, 2, 3), keepdim=True))[:, 0, 0, 0] / 0.2
+    # the contrast of 0.5 to 1.5 multiplies the saturation of 0 to 2
+    assert 0 <= spread.min() < 0.05 and 2.5 < spread.max() <= 3
+    assert spread.mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_contrast_runs_from_half_to_one_and_a_half():
+    stripes = torch.tensor([0.3, 0.7]).repeat(2).expand(500, 3, 4, 4)
+    out = augment._colour(stripes, rng())
+    factor = (out[..., 1] - out[..., 0]).mean(dim=(1, 2)) / 0.4
+    assert 0.5 <= factor.min() < 0.53 and 1.47 < factor.max() <= 1.5
+    assert factor.mean().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("size", [16, 32, 12])
+def test_translation_reaches_an_eighth_of_the_side_both_ways(size):
+    """A single bright pixel in the middle shows where each picture went."""
+    images = torch.full((400, 3, size, size), 0.5)
+    images[:, :, size // 2, size // 2] = 1
+    found = (augment._translate(images, rng())[:, 0] == 1).nonzero()
+    assert len(found) == 400
+    reach = int(size / 8 + 0.5)
+    shift = found[:, 1:] - size // 2
+    for axis in (0, 1):
+        assert set(shift[:, axis].tolist()) == set(range(-reach, reach + 1))
+    assert not torch.equal(shift[:, 0], shift[:, 1])
+
+
+def test_translation_brings_in_grey_and_loses_no_colour():
+    out = augment._translate(torch.ones(200, 3, SIZE, SIZE), rng())
+    assert set(out.unique().tolist()) == {0.5, 1.0}
+    assert torch.equal(out[:, 0], out[:, 1]) and torch.equal(out[:, 0], out[:, 2])
+    kept = (out[:, 0] == 1).float().mean(dim=(1, 2))
+    assert kept.min() == ((SIZE - 2) / SIZE) ** 2 and kept.max() == 1
+
+
+def test_cutout_greys_a_square_of_half_the_side():
+    gone = augment._cutout(torch.ones(400, 3, SIZE, SIZE), rng()) == 0.5
+    assert torch.equal(gone[:, 0], gone[:, 1]) and torch.equal(gone[:, 0], gone[:, 2])
+    height, width = gone[:, 0].any(dim=2).sum(dim=1), gone[:, 0].any(dim=1).sum(dim=1)
+    assert torch.equal(gone[:, 0].sum(dim=(1, 2)), height * width), "what is gone is a rectangle"
+    # centred anywhere: up to half of the square may lie outside
+    for side in (height, width):
+        assert side.min() == SIZE // 4 and side.max() == SIZE // 2
+
+
+def test_random_flip_mirrors_half_of_the_pictures_and_changes_nothing_else():
+    images = faces(400)
+    out = random_flip(images, rng())
+    mirrored = (out == images.flip(3)).all(dim=(1, 2, 3))
+    assert torch.equal(out[~mirrored], images[~mirrored])
+    assert 160 < mirrored.sum() < 240
+
+
+def test_random_flip_takes_an_empty_batch():
+    assert random_flip(torch.zeros(0, 3, 8, 8), rng()).shape == (0, 3, 8, 8)

@@ -1,0 +1,361 @@
+"""Weights on disk: whole or refused, opened without running code, in every layout that is in use."""
+
+import json
+import os
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bfr_lite import checkpoints
+from bfr_lite.checkpoints import (
+    fit,
+    load_discriminator,
+    load_generator,
+    load_weights,
+    read_card,
+    read_checkpoint,
+    save_weights,
+    shipped_names,
+    shipped_path,
+)
+from bfr_lite.official import WeightsError
+from bfr_lite.presets import preset
+from bfr_lite.stylegan2 import Discriminator, Generator
+
+CONFIG = preset("tiny").gan
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """With half-precision weights, so that a file holds them exactly."""
+    network = Generator(CONFIG, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
+    network.w_avg.copy_(torch.randn(CONFIG.w_dim, generator=torch.Generator().manual_seed(2)))
+    network.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
+    return network
+
+
+@pytest.fixture
+def weights(tmp_path, generator):
+    path = tmp_path / "prior-tiny.safetensors"
+    save_weights(path, generator, {"preset": "tiny", "seed": 1})
+    return path
+
+
+def same_network(one: Generator, other: Generator) -> bool:
+    ws = one.sample(2, torch.Generator().manual_seed(3))
+    return one.config.size == other.config.size and torch.equal(one(ws), other(ws))
+
+
+# Our own files
+
+
+def test_round_trip(weights, generator):
+    state = load_weights(weights)
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+    assert state.keys() == generator.state_dict().keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in generator.state_dict().items())
+
+
+def test_weights_are_rounded_to_half_precision(tmp_path, generator):
+    network = Generator(CONFIG, torch.Generator().manual_seed(7))
+    save_weights(tmp_path / "a.safetensors", network, {})
+    state = load_weights(tmp_path / "a.safetensors")
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(state[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_card_holds_what_was_given_and_the_sha256(weights):
+    card = read_card(weights)
+    assert (card["preset"], card["seed"]) == ("tiny", 1)
+    assert len(card["sha256"]) == 64
+
+
+def test_nothing_else_is_left_in_the_folder(weights):
+    assert sorted(path.name for path in weights.parent.iterdir()) == ["prior-tiny.json", "prior-tiny.safetensors"]
+
+
+def test_altered_byte_is_noticed(weights):
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged or altered; fetch it again"):
+        load_weights(weights)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("card", [True, False], ids=["card", "no card"])
+def test_truncated_file_is_refused(weights, kept, card):
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(kept * len(content))])
+    if not card:
+        weights.with_suffix(".json").unlink()
+    with pytest.raises(WeightsError, match="fetch it again"):
+        load_weights(weights)
+
+
+def test_weights_without_a_card_are_welcome(weights, generator):
+    weights.with_suffix(".json").unlink()
+    assert read_card(weights) == {}
+    assert same_network(load_generator(weights), generator)
+
+
+def test_broken_card_is_named(weights):
+    weights.with_suffix(".json").write_text('{"preset": "tiny"')
+    with pytest.raises(WeightsError, match=r"prior-tiny\.json is no JSON"):
+        load_weights(weights)
+
+
+@pytest.mark.parametrize("name", ["none.safetensors", "none.pt"])
+@pytest.mark.parametrize("kind", [str, None], ids=["str", "Path"])
+def test_missing_file_is_named(tmp_path, name, kind):
+    path = tmp_path / name
+    with pytest.raises(FileNotFoundError, match=rf"at .*{name}"):
+        load_generator(kind(path) if kind else path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(weights, generator, monkeypatch):
+    before = weights.read_bytes()
+
+    def broken(tensors, path):
+        path.write_bytes(b"half a file")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoints, "save_file", broken)
+    with pytest.raises(OSError, match="no space left"):
+        save_weights(weights, generator, {})
+    assert weights.read_bytes() == before
+    assert len(list(weights.parent.iterdir())) == 2
+
+
+# Weights that do not fit
+
+
+def test_other_preset_names_the_first_mismatch(generator):
+    other = Generator(replace(CONFIG, channel_max=16), torch.Generator())
+    with pytest.raises(WeightsError) as caught:
+        fit(other, generator.state_dict(), "here.safetensors")
+    message = str(caught.value)
+    assert "here.safetensors does not fit" in message
+    assert "blocks.4.const is (32, 4, 4), needs (16, 4, 4)" in message
+    assert "more. Is it of another preset?" in message
+
+
+def test_missing_and_unknown_entries_are_named(generator):
+    state = dict(generator.state_dict())
+    state["stranger"] = state.pop("w_avg")
+    with pytest.raises(WeightsError, match="missing w_avg; unknown stranger"):
+        fit(Generator(CONFIG), state, "here")
+
+
+def test_fit_loads_nothing_when_it_refuses(generator):
+    other = Generator(CONFIG, torch.Generator().manual_seed(5))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    state = dict(generator.state_dict())
+    state.pop("w_avg")
+    with pytest.raises(WeightsError):
+        fit(other, state, "here")
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_larger_network_grown_from_a_smaller_one_does_not_fit(generator):
+    with pytest.raises(WeightsError, match=r"missing blocks\.64\."):
+        fit(Generator(replace(CONFIG, size=64)), generator.state_dict(), "here")
+
+
+def test_generator_with_a_missing_part_is_refused(tmp_path, generator):
+    state = {name: tensor for name, tensor in generator.state_dict().items() if name != "blocks.16.conv.conv.weight"}
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(WeightsError, match=r"missing blocks\.16\.conv\.conv\.weight"):
+        load_generator(tmp_path / "part.pt")
+
+
+# Other layouts
+
+
+def rosinality(generator: Generator) -> dict[str, torch.Tensor]:
+    """A generator's state as rosinality/stylegan2-pytorch saves it."""
+    state, ours = {}, generator.state_dict()
+    for index in range(CONFIG.mapping_layers):
+        for part in ("weight", "bias"):
+            state[f"style.{index + 1}.{part}"] = ours[f"mapping.layers.{index}.{part}"]
+    state["input.input"] = ours["blocks.4.const"][None]
+    places = ["blocks.4.conv"] + [f"blocks.{r}.{part}" for r in (8, 16, 32) for part in ("conv_up", "conv")]
+    for index, place in enumerate(places):
+        theirs = "conv1" if index == 0 else f"convs.{index - 1}"
+        state[f"{theirs}.conv.weight"] = ours[f"{place}.conv.weight"][None]
+        state[f"{theirs}.conv.modulation.weight"] = ours[f"{place}.conv.affine.weight"]
+        state[f"{theirs}.conv.modulation.bias"] = ours[f"{place}.conv.affine.bias"]
+        state[f"{theirs}.noise.weight"] = ours[f"{place}.noise_strength"][None]
+        state[f"{theirs}.activate.bias"] = ours[f"{place}.bias"]
+        state[f"noises.noise_{index}"] = ours[f"{place}.noise_const"][None, None]
+    for index, resolution in enumerate((4, 8, 16, 32)):
+        theirs, place = "to_rgb1" if index == 0 else f"to_rgbs.{index - 1}", f"blocks.{resolution}.to_rgb"
+        state[f"{theirs}.bias"] = ours[f"{place}.bias"].reshape(1, 3, 1, 1)
+        state[f"{theirs}.conv.weight"] = ours[f"{place}.conv.weight"][None]
+        state[f"{theirs}.conv.modulation.weight"] = ours[f"{place}.conv.affine.weight"]
+        state[f"{theirs}.conv.modulation.bias"] = ours[f"{place}.conv.affine.bias"]
+    state["convs.0.conv.blur.kernel"] = torch.ones(4, 4)  # a constant of theirs, which we do not need
+    return state
+
+
+def test_rosinality_checkpoint_with_its_average(tmp_path, generator):
+    content = {"g_ema": rosinality(generator), "g": {}, "d": {}, "latent_avg": generator.w_avg}
+    torch.save(content, tmp_path / "rosinality.pt")
+    loaded = load_generator(tmp_path / "rosinality.pt")
+    ws = generator.sample(2, torch.Generator().manual_seed(3))
+    assert torch.equal(loaded(ws), generator(ws))
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_bare_state_dict_with_nvidias_names(tmp_path, generator):
+    rename = {"conv_up": "conv0", "conv": "conv1", "to_rgb": "torgb"}
+    state = {}
+    for name, tensor in generator.state_dict().items():
+        parts = name.split(".")
+        if parts[0] == "blocks":
+            rest = [rename[parts[2]], *(part for part in parts[3:] if part != "conv")] if len(parts) > 3 else parts[2:]
+            name = ".".join(["synthesis", f"b{parts[1]}", *rest])
+        name = name.replace("mapping.layers.", "mapping.fc")
+        state["mapping.w_avg" if name == "w_avg" else name] = tensor
+    torch.save(state, tmp_path / "ada.pt")
+    assert same_network(load_generator(tmp_path / "ada.pt"), generator)
+
+
+def test_checkpoint_of_a_training_run_gives_the_averaged_generator(tmp_path, generator):
+    other = Generator(CONFIG, torch.Generator().manual_seed(8)).state_dict()
+    modules = {"generator": other, "generator_ema": generator.state_dict(), "discriminator": {}}
+    torch.save({"step": 3, "modules": modules, "optimizers": {}}, tmp_path / "checkpoint.pt")
+    assert same_network(load_generator(tmp_path / "checkpoint.pt"), generator)
+
+
+def test_our_safetensors(weights, generator):
+    assert same_network(load_generator(weights), generator)
+
+
+def test_preset_name_gives_the_shipped_prior():
+    loaded = load_generator("lite")
+    assert loaded.config.size == preset("lite").size
+    assert load_generator().config == loaded.config
+    assert "prior-lite" in shipped_names()
+
+
+@pytest.mark.parametrize("name", ["huge", "Lite", ""])
+def test_unknown_preset_says_what_there_is(name):
+    with pytest.raises(FileNotFoundError, match=r"prior.*there are: .*prior-lite"):
+        load_generator(name)
+
+
+def test_unknown_kind_of_shipped_weights():
+    with pytest.raises(FileNotFoundError, match="no codec weights for preset 'lite'"):
+        shipped_path("codec", "lite")
+
+
+# Files that hold no generator
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"weight": torch.zeros(2)},
+        {"epoch": 3, "loss": 0.5},
+        {},
+        [torch.zeros(2)],
+        torch.zeros(2),
+        {"modules": {"codec": {}}},
+        {"g_ema": {"nothing": torch.zeros(1)}},
+    ],
+    ids=["other tensors", "numbers", "empty", "list", "tensor", "checkpoint without a prior", "foreign g_ema"],
+)
+def test_file_without_a_generator_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(WeightsError):
+        load_generator(tmp_path / "other.pt")
+
+
+def test_a_discriminator_is_no_generator(tmp_path):
+    save_weights(tmp_path / "d.safetensors", Discriminator(CONFIG), {})
+    with pytest.raises(WeightsError):
+        load_generator(tmp_path / "d.safetensors")
+
+
+# Code in files
+
+
+class Trap:
+    """Unpickled without care, it makes the file `sprung`."""
+
+    def __init__(self, folder):
+        self.command = f"touch {folder / 'sprung'}"
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("how", ["pickle", "zip", "legacy"])
+def test_code_in_a_checkpoint_does_not_run(tmp_path, how):
+    path, content = tmp_path / "evil.pt", {"g_ema": {"input.input": torch.zeros(1)}, "extra": Trap(tmp_path)}
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))  # the protocol torch uses
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
+    for read in (read_checkpoint, load_generator):
+        with pytest.raises(WeightsError, match="was not opened"):
+            read(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_trap_would_spring(tmp_path):
+    pickle.loads(pickle.dumps(Trap(tmp_path)))
+    assert (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 100, 0.3, 0.9, 0.999])
+def test_truncated_checkpoint_is_refused(tmp_path, generator, kept):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"modules": {"generator_ema": generator.state_dict()}}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    with pytest.raises(WeightsError, match="no whole checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_is_no_checkpoint(tmp_path, seed):
+    noise = torch.randint(0, 256, (200,), generator=torch.Generator().manual_seed(seed))
+    (tmp_path / "noise.pt").write_bytes(bytes(noise.tolist()))
+    with pytest.raises(WeightsError):
+        read_checkpoint(tmp_path / "noise.pt")
+
+
+def test_text_is_no_checkpoint(tmp_path):
+    (tmp_path / "page.pt").write_text(json.dumps({"error": "not found"}))
+    with pytest.raises(WeightsError):
+        read_checkpoint(tmp_path / "page.pt")
+
+
+# The discriminator that belongs to a generator
+
+
+def test_shipped_discriminator_fits_the_shipped_prior():
+    discriminator = load_discriminator("lite")
+    assert discriminator.config == load_generator("lite").config
+    assert not any(p.requires_grad for p in discriminator.parameters())
+
+
+def test_discriminator_is_looked_for_beside_the_prior(weights):
+    assert load_discriminator(weights) is None
+    saved = Discriminator(CONFIG, torch.Generator().manual_seed(4))
+    save_weights(weights.with_name("discriminator-tiny.safetensors"), saved, {})
+    loaded = load_discriminator(weights)
+    torch.testing.assert_close(loaded.out.weight, saved.out.weight.detach(), rtol=1e-3, atol=1e-6)
+
+
+def test_discriminator_of_a_checkpoint(tmp_path, generator):
+    saved = Discriminator(CONFIG, torch.Generator().manual_seed(4))
+    modules = {"generator_ema": generator.state_dict(), "discriminator": saved.state_dict()}
+    torch.save({"step": 3, "modules": modules, "optimizers": {}}, tmp_path / "checkpoint.pt")
+    loaded = load_discriminator(tmp_path / "checkpoint.pt")
+    assert torch.equal(loaded.out.weight, saved.out.weight)

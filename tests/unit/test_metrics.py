@@ -1,0 +1,161 @@
+"""The metrics: equal to their references, right in scale, and named for what measured."""
+
+import hashlib
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bfr_lite import metrics
+from bfr_lite.alignment import template
+from bfr_lite.astronaut import astronaut
+from bfr_lite.download import YUNET_NAME
+from bfr_lite.faces import Face
+from bfr_lite.images import ImageError
+from bfr_lite.presets import preset
+from bfr_lite.stylegan2 import Discriminator
+from bfr_lite.training.losses import feature_distance
+
+
+@pytest.fixture
+def pair():
+    """Three pictures of 32 px, and the same with noise that differs in strength."""
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.rand(3, 3, 32, 32, generator=rng)
+    noise = torch.randn(clean.shape, generator=rng) * torch.tensor([0.01, 0.05, 0.2])[:, None, None, None]
+    return (clean + noise).clamp(0, 1), clean
+
+
+@pytest.fixture
+def no_backbone(tmp_path, monkeypatch):
+    """An empty PyTorch cache; the file is where AlexNet would be."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints" / metrics.LPIPS_BACKBONE
+
+
+def test_psnr_is_that_of_scikit_image(pair):
+    expected = [peak_signal_noise_ratio(b.numpy(), a.numpy(), data_range=1) for a, b in zip(*pair, strict=True)]
+    torch.testing.assert_close(metrics.psnr(*pair), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_psnr_of_equal_pictures_is_infinite(pair):
+    assert metrics.psnr(pair[0], pair[0]).isinf().all()
+
+
+def test_ssim_is_that_of_the_paper_by_scikit_image(pair):
+    expected = [
+        structural_similarity(
+            a.double().numpy(), b.double().numpy(), channel_axis=0, data_range=1,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+        for a, b in zip(*pair, strict=True)
+    ]  # fmt: skip
+    torch.testing.assert_close(metrics.ssim(*pair), torch.tensor(expected, dtype=torch.float32))
+    assert metrics.ssim(pair[0], pair[0]).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_ssim_needs_its_window():
+    with pytest.raises(ImageError, match="11 pixels"):
+        metrics.ssim(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (torch.zeros(2, 3, 32, 32), "one shape"),
+        (torch.zeros(1, 3, 16, 16), "one shape"),
+        (torch.full((1, 3, 32, 32), 2.0), "output must lie in"),
+        (torch.full((1, 3, 32, 32), math.nan), "NaN"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused(measure, output, message):
+    with pytest.raises(ImageError, match=message):
+        measure(output, torch.zeros(1, 3, 32, 32))
+
+
+def test_discriminator_distance_is_the_loss_face_by_face(pair):
+    discriminator = Discriminator(preset("tiny").gan).requires_grad_(False)
+    distance = metrics.DiscriminatorDistance(discriminator)
+    whole = distance(*pair)
+    for index in range(3):
+        a, b = (discriminator.features(images[index : index + 1]).values() for images in pair)
+        torch.testing.assert_close(whole[index], feature_distance(a, b))
+    assert whole[0] < whole[1] < whole[2]
+    assert distance(pair[0], pair[0]).abs().max() < 1e-6
+
+
+def test_discriminator_distance_takes_other_sizes():
+    distance = metrics.DiscriminatorDistance(Discriminator(preset("tiny").gan))
+    assert distance(torch.zeros(2, 3, 64, 64), torch.ones(2, 3, 64, 64)).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [128, 512])
+def test_landmark_distance_is_in_pixels_of_512(size):
+    def brightness_is_place(images):
+        return (images.mean(dim=(1, 2, 3)) * images.shape[-1])[:, None, None].expand(-1, 5, 2) * torch.tensor(
+            [1.0, 0.0]
+        )
+
+    distance = metrics.LandmarkDistance(brightness_is_place)
+    shape = (1, 3, size, size)
+    assert distance(torch.full(shape, 0.25), torch.full(shape, 0.5)).item() == pytest.approx(128)
+
+
+def test_yunet_takes_the_face_in_position_and_says_nan_for_none():
+    here, elsewhere = template(128) + 3, template(128) / 4
+    found = [Face(np.zeros(4), elsewhere, 0.9), Face(np.zeros(4), here, 0.3)]
+    detector = SimpleNamespace(detect=lambda image: found if image.any() else [])
+    points = metrics.YuNetLandmarks(detector)(torch.stack([torch.ones(3, 128, 128), torch.zeros(3, 128, 128)]))
+    torch.testing.assert_close(points[0], torch.from_numpy(here).float())
+    assert points[1].isnan().all()
+
+
+def test_without_its_backbone_lpips_is_not_named(no_backbone):
+    metric = metrics.perceptual_metric()
+    assert metric.name == "discriminator feature distance"
+    no_backbone.write_bytes(b"not whole")
+    assert metrics.perceptual_metric().name == "discriminator feature distance"
+
+
+def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch, pair):
+    class FakeLpips(torch.nn.Module):
+        def __init__(self, net, verbose):
+            super().__init__()
+            assert net == "alex"
+
+        def forward(self, a, b, normalize):
+            assert normalize
+            return (a - b).abs().mean(dim=(1, 2, 3), keepdim=True)
+
+    content = b"a whole file"
+    name = f"alexnet-owt-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(metrics, "LPIPS_BACKBONE", name)
+    monkeypatch.setattr(metrics, "import_lpips", lambda: SimpleNamespace(LPIPS=FakeLpips))
+    no_backbone.with_name(name).write_bytes(content)
+    metric = metrics.perceptual_metric()
+    assert metric.name == "LPIPS (AlexNet)"
+    torch.testing.assert_close(metric.measure(*pair), (pair[0] - pair[1]).abs().mean(dim=(1, 2, 3)))
+
+
+def test_landmarks_by_yunet_only_where_it_is(no_data):
+    assert metrics.landmark_metric().name == "landmark distance (bfr_lite LandmarkNet)"
+    assert not no_data.exists(), "something was downloaded"
+
+
+def test_landmarks_by_yunet_where_it_is(congress_root, own_cache):
+    assert (congress_root / "models" / YUNET_NAME).is_file()
+    metric = metrics.landmark_metric()
+    assert metric.name == "landmark distance (YuNet)"
+    photo = astronaut()[None]
+    moved = photo.roll(4, dims=3)
+    assert metric.measure(moved, photo).item() == pytest.approx(16, abs=3)
+
+
+def test_offline_metrics_are_the_same_everywhere():
+    names = [metric.name for metric in metrics.offline_metrics()]
+    assert names == ["PSNR", "SSIM", "discriminator feature distance", "landmark distance (bfr_lite LandmarkNet)"]
