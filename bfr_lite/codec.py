@@ -7,6 +7,7 @@ this face differs from what the codes alone would draw), and small pictures for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bfr_lite.images import check_images
-from bfr_lite.layers import Conv2d, EqualLinear, draw_weights
+from bfr_lite.layers import Conv2d, EqualConv2d, EqualLinear, draw_weights
 from bfr_lite.mmrb import MMRB
 from bfr_lite.stylegan2 import Conditions, GANConfig, initialise, resolutions
 
@@ -93,11 +94,11 @@ class DecoderLevel(nn.Module):
         self.enlarge = Conv2d(below, here, 1)
         self.skip = Conv2d(config.channels(resolution), here, 1)
         self.conv = Conv2d(here, here, 3, padding=1)
-        self.condition = Conv2d(here, 2 * half, 3, padding=1)
-        self.to_rgb = Conv2d(here, 3, 1)
+        self.condition = EqualConv2d(here, 2 * half, 3, padding=1)
+        self.to_rgb = EqualConv2d(here, 3, 1)
 
     def forward(self, x: Tensor, encoded: Tensor) -> Tensor:
-        x = F.interpolate(self.enlarge(x), scale_factor=2, mode="nearest") + self.skip(encoded)
+        x = (F.interpolate(self.enlarge(x), scale_factor=2, mode="nearest") + self.skip(encoded)) / math.sqrt(2)
         return F.leaky_relu(self.conv(F.leaky_relu(x, 0.2)), 0.2)
 
 
@@ -129,10 +130,8 @@ class AsymmetricCodec(nn.Module):
         draw_weights(self.encoder, generator)
         draw_weights(self.decoder, generator)
         initialise(self.to_ws, generator)
-        nn.init.zeros_(self.to_ws[-1].weight)  # an untrained codec says: the average face, and changes nothing in it
-        for level in self.decoder.values():
-            nn.init.zeros_(level.condition.weight)
-            nn.init.zeros_(level.to_rgb.weight)
+        # With conditions and RGB layers starting at zero, an untrained codec says: the average face, left as it is.
+        nn.init.zeros_(self.to_ws[-1].weight)
 
     def forward(self, lq: Tensor) -> CodecOutput:
         """Read damaged faces (B, 3, size, size) in [0, 1]. Raises `ImageError` for anything else."""
@@ -140,11 +139,9 @@ class AsymmetricCodec(nn.Module):
 
     def forward_features(self, lq: Tensor) -> tuple[CodecOutput, dict[str, Tensor]]:
         """As `forward`, with the features of every stage: `encoder.128` ... `encoder.4`, `decoder.8` ... ."""
-        check_images(lq, size=self.config.gan.size, name="lq")
-        encoded = self.encoder(lq)
-        x = encoded[4]
+        ws, encoded = self.encode(lq)
         features = {f"encoder.{r}": value for r, value in encoded.items()}
-        ws = self.mean_ws + self.to_ws(x).unflatten(1, self.mean_ws.shape)
+        x = encoded[4]
         conditions, pyramid = {}, {}
         for name, level in self.decoder.items():
             resolution = int(name)
@@ -153,3 +150,9 @@ class AsymmetricCodec(nn.Module):
             conditions[resolution] = (scale, shift)
             pyramid[resolution] = level.to_rgb(x) + F.adaptive_avg_pool2d(lq, resolution)
         return CodecOutput(ws, conditions, pyramid), features
+
+    def encode(self, lq: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """The encoder's half of `forward`: codes (B, num_ws, w_dim) and features {resolution: (B, C, r, r)}."""
+        check_images(lq, size=self.config.gan.size, name="lq")
+        encoded = self.encoder(lq)
+        return self.mean_ws + self.to_ws(encoded[4]).unflatten(1, self.mean_ws.shape), encoded

@@ -1,6 +1,6 @@
 """Five landmarks of a face that is in position already, by a small network of our own: a ruler that needs no download.
 
-`LandmarkNet` learnt from YuNet's landmarks on official portraits (`bfr_lite.training.landmarks`); its card beside
+`LandmarkNet` learnt from YuNet's landmarks on official portraits (`bfr-lite train landmarks`); its card beside
 `weights/landmarks-lite.safetensors` says how far it is from them on portraits it never saw.
 """
 

@@ -146,9 +146,21 @@ class Conv2d(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
 
+class EqualConv2d(Conv2d):
+    """A convolution that starts at zero and learns at the pace of its fan-in (equalised learning rate).
+
+    Adam moves every weight by about its learning rate in the first steps, however small the gradient; where many
+    inputs add up that is a leap. Scaling the weights at run time keeps the leap small.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain = 1 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
+        return F.conv2d(x, self.weight * gain, self.bias, padding=self.padding)
+
+
 def draw_weights(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill every `Conv2d` inside `module` with He's normal weights for leaky ReLU, drawn from `generator` or seed 0."""
+    """Fill every plain `Conv2d` inside `module` with He's normal weights, drawn from `generator` or seed 0."""
     generator = generator or torch.Generator().manual_seed(0)
     for layer in module.modules():
-        if isinstance(layer, Conv2d):
+        if isinstance(layer, Conv2d) and not isinstance(layer, EqualConv2d):
             nn.init.kaiming_normal_(layer.weight, a=0.2, generator=generator)

@@ -92,7 +92,7 @@ class ChannelGate(nn.Module):
         self.excite = Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) times weights in (0, 2): 1 at the start of training."""
+        """(B, channels, H, W) times weights in (0, 2), near 1 at the start of training."""
         mean = x.mean(dim=(2, 3), keepdim=True)
         return x * 2 * torch.sigmoid(self.excite(F.leaky_relu(self.squeeze(mean), 0.2)))
 

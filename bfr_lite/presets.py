@@ -18,19 +18,16 @@ class Preset:
     codec: CodecConfig
 
 
-def _preset(name: str, gan: GANConfig, codec_base: int, codec_max: int) -> Preset:
-    codec = CodecConfig(gan, channel_base=codec_base, channel_max=codec_max)
-    return Preset(name, gan.size, gan, codec)
-
+TINY = GANConfig(32, z_dim=64, w_dim=64, mapping_layers=2, channel_base=512, channel_max=32)
+LITE = GANConfig(128, z_dim=128, w_dim=128, mapping_layers=2, channel_base=2048, channel_max=96)
+FULL = GANConfig(512)  # the official configuration F
 
 PRESETS = {
     one.name: one
     for one in (
-        _preset("tiny", GANConfig(32, 64, 64, 2, channel_base=512, channel_max=32), codec_base=512, codec_max=32),
-        _preset("lite", GANConfig(128, 128, 128, 2, channel_base=2048, channel_max=96), codec_base=3072, codec_max=96),
-        _preset(
-            "full", GANConfig(512, 512, 512, 8, channel_base=32768, channel_max=512), codec_base=16384, codec_max=256
-        ),
+        Preset("tiny", 32, TINY, CodecConfig(TINY, channel_base=512, channel_max=32, depth=1)),
+        Preset("lite", 128, LITE, CodecConfig(LITE, channel_base=2048, channel_max=96, depth=1)),
+        Preset("full", 512, FULL, CodecConfig(FULL, channel_base=16384, channel_max=256, depth=2)),
     )
 }
 

@@ -161,7 +161,7 @@ class Generator(nn.Module):
         initialise(self, generator)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0 is the average face, 1 all variety."""
+        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0: the average face, 1: all variety."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z must have shape (B, {self.z_dim}), got {tuple(z.shape)}")
         w = self.w_avg + truncation * (self.mapping(z) - self.w_avg) if truncation != 1 else self.mapping(z)

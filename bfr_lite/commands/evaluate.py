@@ -138,7 +138,8 @@ def _write_grid(args: argparse.Namespace, restorer: Restorer, faces: FaceDataset
         raise ValueError(f"--grid-faces {indices}: faces are numbered from 0 to {len(faces) - 1}")
     rows = comparison(restorer, faces, degradation, indices, seed=args.seed)
     save_image(grid(torch.cat(list(rows.values())), len(indices)), args.grid)
-    print(f"{args.grid}: rows are {', '.join(rows)}; columns are faces {', '.join(map(str, indices))}", file=sys.stderr)
+    columns = ", ".join(str(index) for index in indices)
+    print(f"{args.grid}: rows are {' | '.join(rows)}; columns are faces {columns}", file=sys.stderr)
 
 
 def _weights(source: str) -> str:

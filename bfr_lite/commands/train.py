@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bfr_lite.commands import Subparsers, command_parser
+from bfr_lite.commands import Subparsers, command_parser, train_landmarks
 
 if TYPE_CHECKING:
     from bfr_lite.data import FaceDataset
@@ -49,6 +49,7 @@ def add_parser(subparsers: Subparsers) -> None:
     restorer.add_argument(
         "--without", action="append", default=[], choices=SIGNALS, help="switch a training signal off; may be repeated"
     )
+    train_landmarks.add_parser(kinds)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, batch: int) -> None:

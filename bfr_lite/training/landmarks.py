@@ -1,15 +1,10 @@
 """Training the landmark network: YuNet's landmarks on official portraits, passed on to a network of our own.
 
-    python -m bfr_lite.training.landmarks runs/landmarks
-
 A few minutes on a CPU. The portraits carry YuNet's points in `congress.csv`, so no detector is needed.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +18,7 @@ from bfr_lite.checkpoints import save_weights
 from bfr_lite.data import FaceDataset, load_faces
 from bfr_lite.degradation import Degradation
 from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.machine import hardware, versions
 from bfr_lite.training.loop import batch_indices, step_rng
 
 MIRRORED = [1, 0, 2, 4, 3]  # which point each becomes when the picture is mirrored
@@ -143,29 +139,25 @@ def measure(network: LandmarkNet, faces: FaceDataset, seed: int = 0) -> dict[str
     return {name: round(error.mean().item(), 3) for name, error in errors.items()}
 
 
-def main(folder: Path) -> None:
-    """Train on the congress train split, measure on its test split, and write weights and card into `folder`."""
-    config = LandmarkTraining()
+def write_landmarks(config: LandmarkTraining, folder: Path, command: str) -> Path:
+    """Train on the congress train split, measure on its test split, write weights and card into `folder`."""
     train, test = load_faces("congress", split="train"), load_faces("congress", split="test")
     started = time.process_time()
     network = train_landmarks(config, train)
     card = {
         "kind": "landmarks",
         "preset": "lite",
-        "command": "python -m bfr_lite.training.landmarks " + str(folder),
+        "command": command,
         "data": f"congress train, {len(train)} faces of {train.size} px, landmarks of YuNet",
         "training": asdict(config),
         "cpu_seconds": round(time.process_time() - started),
-        "hardware": f"{os.cpu_count()} x {platform.machine()} cores, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+        "hardware": hardware(),
+        "versions": versions(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "test_data": f"congress test, {len(test)} faces, pixels of {test.size}",
         "test_error_px": measure(network, test),
-        "test_data": f"congress test, {len(test)} faces; pixels of {test.size}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder / "landmarks-lite.safetensors", network, card)
-    print(card)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    path = folder / "landmarks-lite.safetensors"
+    save_weights(path, network, card)
+    return path

@@ -139,6 +139,8 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
             if main and done % run_config.checkpoint_every == 0:
                 save_checkpoint(checkpoint, task, done)
     if main:
+        if log.sums:  # the steps since the last full row, so that the log tells of every picture
+            log.write(done, done * run_config.batch)
         save_checkpoint(checkpoint, task, done)
     return Progress(done, done * run_config.batch, done >= total)
 

@@ -64,7 +64,7 @@ class RestorerConfig:
     preset: Preset
     weights: LossWeights = field(default_factory=LossWeights)
     degradations: tuple[str, ...] = ("gfpgan", "gfpgan", "codeformer")
-    lr: float = 1e-3
+    lr: float = 5e-4
     generator_lr: float = 5e-4
     discriminator_lr: float = 1e-3
     synthetic: float = 0.25
@@ -76,7 +76,7 @@ class RestorerConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, drawn by the prior."""
+    """A training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, drawn by the prior."""
 
     clean: Tensor
     lq: Tensor
@@ -230,11 +230,11 @@ class RestorerTask:
 
     def _teacher_distance(self, clean: Tensor, ws: Tensor, stages: dict[str, Tensor]) -> Tensor:
         """How far codes and coarse features are from those that the averaged codec reads off the clean face."""
-        names = [f"encoder.{r}" for r in (4, 8, 16)]
         with torch.no_grad():
-            taught, teacher = self.modules["restorer_ema"].codec.forward_features(clean)
-        features = feature_distance([stages[name] for name in names], [teacher[name] for name in names])
-        return F.mse_loss(ws, taught.ws) + features
+            taught_ws, taught = self.modules["restorer_ema"].codec.encode(clean)
+        coarse = (4, 8, 16)
+        features = feature_distance([stages[f"encoder.{r}"] for r in coarse], [taught[r] for r in coarse])
+        return F.mse_loss(ws, taught_ws) + features
 
     @torch.no_grad()
     def samples(self) -> Tensor:

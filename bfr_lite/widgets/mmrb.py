@@ -147,14 +147,11 @@ class MMRBInspector(VBox):
         columns = [
             VBox([self.toggles[path], self.responses[path], self.changes[path], self.shares[path]]) for path in names
         ]
-        sides = [
-            VBox([Label("picture and probe"), self.probed, self.share_in]),
-            VBox([Label("the block adds"), self.added, self.share_out]),
-            self._drawn,
-        ]
+        before = VBox([Label("picture and probe"), self.probed, self.share_in])
+        after = VBox([Label("the block adds"), self.added, self.share_out])
         wrap = Layout(flex_flow="row wrap")
         controls = (self.block, self.contrast, self.period)
-        super().__init__([HBox(controls, layout=wrap), HBox([sides[0], *columns, *sides[1:]], layout=wrap)])
+        super().__init__([HBox(controls, layout=wrap), HBox([before, *columns, after, self._drawn], layout=wrap)])
         for control in (*controls, *self.toggles.values()):
             control.observe(self._show, names="value")
         self._show()

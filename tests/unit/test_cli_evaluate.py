@@ -76,7 +76,7 @@ def test_a_grid_of_chosen_faces(weights, portraits, no_data, tmp_path, capsys):
     assert run(*options, "--grid", grid, "--grid-faces", 1, 0, 1, "--json") == 0
     captured = capsys.readouterr()
     json.loads(captured.out)  # nothing else on stdout
-    assert f"{grid}: rows are input, pixels repeated, input, bicubic, restorer" in captured.err
+    assert f"{grid}: rows are input, pixels repeated | input, bicubic | restorer" in captured.err
     assert "faces 1, 0, 1" in captured.err
     assert Image.open(grid).size == (3 * 34, 5 * 34)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bfr_lite import cli
 from bfr_lite.alignment import template
 from bfr_lite.astronaut import astronaut
 from bfr_lite.checkpoints import SHIPPED, read_card
@@ -137,3 +138,11 @@ def test_the_card_of_the_shipped_network_says_how_good_it_is():
     assert errors["clean"] < errors["gfpgan"] < errors["moved_guess"] / 2
     assert errors["moved"] < errors["moved_guess"] / 2
     assert card["command"] and card["data"] and card["hardware"] and card["parameters"] < 200_000
+
+
+def test_the_command_leaves_weights_and_a_card(congress_root, tmp_path, capsys):
+    assert cli.main(["train", "landmarks", "-o", str(tmp_path / "run"), "--images", "32"]) == 0
+    path = tmp_path / "run" / "landmarks-lite.safetensors"
+    assert str(path) in capsys.readouterr().out
+    assert LandmarkNet.from_pretrained(path)(torch.full((1, 3, 128, 128), 0.5)).isfinite().all()
+    assert read_card(path)["training"]["images"] == 32

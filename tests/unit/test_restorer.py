@@ -29,7 +29,7 @@ def restorer():
     layers = [built.codec.to_ws[-1]]
     layers += [layer for level in built.codec.decoder.values() for layer in (level.condition, level.to_rgb)]
     for layer in layers:
-        layer.weight.data = 0.03 * torch.randn(layer.weight.shape, generator=draw)
+        layer.weight.data = 0.3 * torch.randn(layer.weight.shape, generator=draw)
     return built.eval().requires_grad_(False)
 
 
@@ -230,7 +230,7 @@ def test_fidelity_scales_the_conditions_and_nothing_else(restorer, faces):
 def test_features_of_every_stage(restorer, faces):
     features = restorer.features(faces)
     config = preset("tiny").codec
-    wanted = {"ws": (3, 8, 64), "image": (3, 3, 32, 32)}
+    wanted = {"ws": (3, restorer.generator.num_ws, config.gan.w_dim), "image": (3, 3, 32, 32)}
     for r in (4, *RESOLUTIONS):
         wanted[f"encoder.{r}"] = (3, config.channels(r), r, r)
         wanted[f"generator.{r}"] = (3, config.gan.channels(r), r, r)

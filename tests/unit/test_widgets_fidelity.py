@@ -21,7 +21,7 @@ def restorer():
     for block in built.generator.blocks.values():
         block.to_rgb.conv.weight.data *= 0.1
     for level in built.codec.decoder.values():
-        level.condition.weight.data = 0.1 * torch.randn(level.condition.weight.shape, generator=draw)
+        level.condition.weight.data = torch.randn(level.condition.weight.shape, generator=draw)
     return built.eval().requires_grad_(False)
 
 

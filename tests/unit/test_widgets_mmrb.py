@@ -1,6 +1,7 @@
 """The path inspector, driven as a reader would: move a control, look at what changed."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,7 +31,9 @@ def face(size: int = 32) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def restorer() -> Restorer:
     """Random weights; conditions that are not zero, so that the encoder is seen in the picture."""
-    network = Restorer(preset("tiny"), generator=seeded()).eval().requires_grad_(False)
+    tiny = preset("tiny")
+    deep = replace(tiny, codec=replace(tiny.codec, depth=2))
+    network = Restorer(deep, generator=seeded()).eval().requires_grad_(False)
     for level in network.codec.decoder.values():
         nn.init.normal_(level.condition.weight, std=0.1, generator=seeded(2))
     for block in network.generator.blocks.values():
