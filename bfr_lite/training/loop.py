@@ -217,7 +217,10 @@ def load_checkpoint(path: Path, task: Task) -> int:
         for name, module in task.modules.items():
             module.load_state_dict(content["modules"][name])
         for name, optimizer in task.optimizers.items():
+            rates = [group["lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(content["optimizers"][name])
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate  # the learning rate is the configuration's, so that a run can go on with another
         return int(content["step"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         hint = "resume with the options the run was started with, or name another folder"

@@ -250,7 +250,8 @@ class RestorerTask:
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
-    """Fidelities (count,) of a batch: a quarter 1, the rest uniform in [0, 1]: every knob position is trained."""
+    """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1]."""
     fidelity = torch.rand(count, generator=rng)
-    fidelity[: count // 4] = 1.0
+    fidelity[: count // 3] = 1.0
+    fidelity[count // 3 : 2 * (count // 3)] = 0.5
     return fidelity
