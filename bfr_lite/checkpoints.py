@@ -28,6 +28,7 @@ def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> N
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in module.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
+        temporary.chmod(0o644)  # safetensors gives 0600, too strict for a file to share
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")

@@ -21,7 +21,7 @@ OK = "OK"
 FAIL = "FAIL"  # something needed is missing or damaged
 ABSENT = "ABSENT"  # something optional is not here; all else works
 
-WEIGHTS = ("prior-lite", "restorer-lite")
+WEIGHTS = ("prior-lite", "discriminator-lite", "restorer-lite", "landmarks-lite")
 MEMORY_GB = 3.0  # what a notebook may use
 LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"  # the file torchvision fetches for lpips.LPIPS(net="alex")
 
@@ -171,7 +171,7 @@ def check_detector() -> Check:
                 return Check("face detector", FAIL, str(error))
             return Check("face detector", OK, str(path))
     detail = "YuNet is not here: it is fetched on first use, or put it under BFR_LITE_DATA as models/"
-    return Check("face detector", ABSENT, f"{detail}{download.YUNET_NAME}; until then frontal faces only")
+    return Check("face detector", ABSENT, f"{detail}{download.YUNET_NAME}; aligned faces need no detector")
 
 
 def _data_folders(in_data: str, in_cache: str) -> Iterator[Path]:

@@ -185,8 +185,12 @@ def landmark_metric() -> Metric:
 
 
 def standard_metrics() -> tuple[Metric, ...]:
-    """The four numbers of `bfr-lite evaluate`, by the best rulers on this machine."""
-    return PSNR, SSIM, perceptual_metric(), landmark_metric()
+    """The four numbers of `bfr-lite evaluate`: LPIPS where its backbone is here, else the stand-in.
+
+    Landmarks are `LandmarkNet`'s even where YuNet is here: YuNet loses damaged faces, and points that cannot be found
+    cannot be compared.
+    """
+    return PSNR, SSIM, perceptual_metric(), landmark_net_metric()
 
 
 def offline_metrics() -> tuple[Metric, ...]:

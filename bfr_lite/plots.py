@@ -84,7 +84,7 @@ def gallery(
     )
     for line, (label, row) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(line, row, strict=False):
-            axis.imshow(tensor_to_pil(picture), interpolation="nearest", aspect="auto")
+            axis.imshow(tensor_to_pil(picture), interpolation="auto", aspect="auto")
         for axis in line:
             axis.set_axis_off()
         if label.strip():

@@ -161,7 +161,7 @@ class Generator(nn.Module):
         initialise(self, generator)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0: the average face, 1: all variety."""
+        """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0 is the average face, 1 cuts none."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z must have shape (B, {self.z_dim}), got {tuple(z.shape)}")
         w = self.w_avg + truncation * (self.mapping(z) - self.w_avg) if truncation != 1 else self.mapping(z)
@@ -207,6 +207,12 @@ class Generator(nn.Module):
         unknown = set(conditions) - set(self.resolutions[1:])
         if unknown:
             raise ValueError(f"no condition can act at {sorted(unknown)} px: this network has {self.resolutions[1:]}")
+        for resolution, pair in conditions.items():
+            wanted = (self.config.channels(resolution) // 2, resolution, resolution)
+            for tensor in pair:
+                if tensor.shape[1:] != wanted:
+                    shapes = f"(B, *{wanted}), got {tuple(tensor.shape)}"
+                    raise ValueError(f"scale and shift at {resolution} px must have shape {shapes}")
 
 
 class DiscriminatorBlock(nn.Module):

@@ -32,7 +32,13 @@ bfr-lite train restorer --preset tiny --data synthetic --prior none --without la
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``train`` and what it can train to the command line."""
-    parser = subparsers.add_parser("train", help="train a prior or a restorer", description="Train a network.")
+    parser = subparsers.add_parser(
+        "train",
+        help="train a prior, a restorer or a landmark network",
+        description="Train a network.",
+        epilog="example:\n  bfr-lite train prior --preset tiny --data my-faces/ --stages 32:20000 -o runs/prior-tiny",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     kinds = parser.add_subparsers(title="what to train", metavar="<network>", required=True)
     prior = command_parser(kinds, "prior", "train a StyleGAN2 prior, growing from 32 px", PRIOR_EXAMPLE, run_prior)
     _add_run_arguments(prior, batch=32)
@@ -46,6 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     restorer.add_argument(
         "--prior", default="lite", help="preset's name, safetensors or checkpoint; none: from scratch (default: lite)"
     )
+    restorer.add_argument("--generator-lr", type=float, help="learning rate of the prior (default: the recipe's)")
     restorer.add_argument(
         "--without", action="append", default=[], choices=SIGNALS, help="switch a training signal off; may be repeated"
     )
@@ -95,7 +102,8 @@ def run_restorer(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))
-    config = RestorerConfig(chosen, weights, seed=args.seed, **_given(lr=args.lr))
+    rates = _given(lr=args.lr, generator_lr=args.generator_lr)
+    config = RestorerConfig(chosen, weights, seed=args.seed, **rates)
     prior = None if args.prior == "none" else args.prior
     accelerator = Accelerator(mixed_precision=args.precision)
     run_config = _run_config(args, images=args.images)

@@ -74,7 +74,10 @@ class PriorTask:
         }
 
     def _lazy_adam(self, discriminator: nn.Module) -> torch.optim.Adam:
-        """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B)."""
+        """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B).
+
+        The official code gives the penalty a step of its own; here it shares one, and the correction is slight.
+        """
         ratio = self.config.r1_every / (self.config.r1_every + 1)
         return torch.optim.Adam(
             discriminator.parameters(), lr=self.config.lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8

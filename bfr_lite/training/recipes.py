@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
-import platform
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 
 from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
 from bfr_lite.data import FaceDataset
+from bfr_lite.machine import hardware, versions
 from bfr_lite.presets import Preset
 from bfr_lite.training.loop import Progress, RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -109,9 +107,8 @@ def _facts(preset: Preset, faces: FaceDataset, run_config: RunConfig) -> dict[st
         "command": shlex.join(["bfr-lite", *sys.argv[1:]]),
         "data": f"{type(faces).__name__}, {len(faces)} faces of {faces.size} px",
         "batch": run_config.batch,
-        "hardware": f"{os.cpu_count()} x {platform.machine()} cores, {torch.get_num_threads()} threads"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+        "hardware": hardware(),
+        "versions": versions(),
     }
 
 
