@@ -5,7 +5,7 @@ BUILD ?= build
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := bfr_lite tests notebooks
+SOURCES := bfr_lite tests notebooks data
 
 .DEFAULT_GOAL := help
 .PHONY: help venv notebooks lab test lint format clean

@@ -64,12 +64,18 @@ def template(size: int) -> np.ndarray:
 def alignment_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
     """Similarity (2, 3) from the picture of ``landmarks`` (5, 2) to a face of ``size`` px as in FFHQ.
 
-    Least squares in closed form (Umeyama, PAMI 1991): with points as complex numbers one division, which
-    cannot reflect. OpenCV's robust estimators sample subsets at random to reject outliers; of five points
-    none can be spared, and the result would jump as a landmark moves. Raises FaceError if they coincide.
+    OpenCV's robust estimators sample subsets at random to reject outliers; of five points none can be spared, and the
+    result would jump as a landmark moves. Raises FaceError if they coincide.
     """
-    points = _five_points(landmarks)
-    target = template(size)
+    return similarity(_five_points(landmarks), template(size))
+
+
+def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The similarity (2, 3) that brings ``points`` (N, 2) nearest to ``target`` (N, 2).
+
+    Least squares in closed form (Umeyama, PAMI 1991): with points as complex numbers one division, which cannot
+    reflect. Raises FaceError if the points coincide.
+    """
     centred = (points - points.mean(0)) @ (1, 1j)
     spread = np.vdot(centred, centred).real
     if spread < 1e-6:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bfr_lite.files import atomic_path
+from bfr_lite.nvidia_pickle import read_networks
 from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
 from bfr_lite.stylegan2 import Discriminator, Generator
 
@@ -113,7 +114,8 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
 
     Args:
         source: a preset's name ("lite": its shipped prior), our safetensors, a checkpoint of `bfr-lite train prior`,
-            or a `.pt` file in rosinality's layout (`g_ema`) or with ADA's names.
+            NVIDIA's `.pkl` (stylegan2-ada-pytorch), rosinality's `.pt` (`g_ema`), or BasicSR's `.pth` (`params_ema`;
+            of GFPGAN, the prior inside it). No code in them runs.
 
     Raises:
         FileNotFoundError: there is no such file or preset.
@@ -122,17 +124,18 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
     path = Path(source)
     if not path.suffix:
         path = shipped_path("prior", str(source))
-    state = load_weights(path) if path.suffix == ".safetensors" else _generator_state(read_checkpoint(path), path)
-    state = generator_from_official(state)
+    state = generator_from_official(_read_generator(path))
     generator = Generator(infer_config(state))
     fit(generator, state, path)
+    if not generator.w_avg.any():  # not all of these files have it, and truncation needs it
+        generator.w_avg.copy_(_average_code(generator))
     return generator.eval().requires_grad_(False)
 
 
 def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | None:
     """The discriminator that was trained against the prior `load_generator(source)` opens; None when it is not there.
 
-    A checkpoint holds both; beside `prior-NAME.safetensors` it is `discriminator-NAME.safetensors`.
+    A checkpoint and a `.pkl` hold both; beside `prior-NAME.safetensors` it is `discriminator-NAME.safetensors`.
     """
     path = Path(source)
     if not path.suffix:
@@ -141,8 +144,11 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     if path.suffix == ".safetensors":
         beside = path.with_name(path.name.replace("prior-", "discriminator-"))
         state = load_weights(beside) if beside != path and beside.exists() else None
+    elif path.suffix == ".pkl":
+        state = read_networks(path).get("D")
     else:
-        state = read_checkpoint(path).get("modules", {}).get("discriminator")
+        content = read_checkpoint(path)
+        state = content.get("modules", {}).get("discriminator", content.get("d"))  # ours, rosinality's
     if state is None:
         return None
     discriminator = Discriminator(generator.config)
@@ -150,12 +156,36 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     return discriminator.eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def _average_code(generator: Generator) -> Tensor:
+    """The mean code (w_dim,) of 10,000 faces, as official tools compute it."""
+    rng = torch.Generator().manual_seed(0)
+    return generator.mapping(torch.randn(10_000, generator.z_dim, generator=rng)).mean(dim=0)
+
+
+def _read_generator(path: Path) -> Mapping[str, Tensor]:
+    """A generator's entries, under whatever names the file has."""
+    if path.suffix == ".safetensors":
+        return load_weights(path)
+    if path.suffix != ".pkl":
+        return _generator_state(read_checkpoint(path), path)
+    networks = read_networks(path)
+    if "G_ema" not in networks:
+        raise WeightsError(f"{path} holds {', '.join(networks)}, and no G_ema, the averaged generator")
+    return networks["G_ema"]
+
+
 def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
     """The generator inside a checkpoint: ours, rosinality's, or a bare state dict."""
     if "generator_ema" in content.get("modules", {}):
         return content["modules"]["generator_ema"]
     if "g_ema" in content:
-        return content["g_ema"]
+        average = {"latent_avg": content["latent_avg"]} if isinstance(content.get("latent_avg"), Tensor) else {}
+        return {**content["g_ema"], **average}
+    if "params_ema" in content:
+        return content["params_ema"]
     if not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} holds no generator: expected `g_ema`, a checkpoint of this project or a state dict")
+        raise WeightsError(
+            f"{path} holds no generator: expected `g_ema`, `params_ema`, a checkpoint of this project or a state dict"
+        )
     return content

@@ -7,6 +7,7 @@ Those modules import PyTorch inside ``run`` only, so that every ``--help`` comes
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,15 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
     0: done. 1: done in part, or a check failed. 2: wrong use or unusable input, said in one line on stderr
-    (with ``--debug``, the exception itself). 130: interrupted.
+    (with ``--debug``, the exception itself). 130: interrupted. 141: nobody reads on.
     """
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("bfr-lite: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough; the rest must not be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if args.debug:
             raise
         print(f"bfr-lite: error: {str(error) or type(error).__name__}", file=sys.stderr)

@@ -94,7 +94,7 @@ class DecoderLevel(nn.Module):
         self.enlarge = Conv2d(below, here, 1)
         self.skip = Conv2d(config.channels(resolution), here, 1)
         self.conv = Conv2d(here, here, 3, padding=1)
-        self.condition = EqualConv2d(here, 2 * half, 3, padding=1)
+        self.condition = EqualConv2d(here, 2 * half, 1)
         self.to_rgb = EqualConv2d(here, 3, 1)
 
     def forward(self, x: Tensor, encoded: Tensor) -> Tensor:

@@ -31,14 +31,16 @@ class DataError(ValueError):
 class FaceDataset(Dataset[Tensor], ABC):
     """Faces, each (3, size, size) float32 RGB in [0, 1].
 
-    names: N strings. size: in pixels. landmarks: (N, 5, 2) in pixels of these faces, in the order of
-    `faces.Face`, or None where unknown. yaw: (N,) in degrees as `alignment.estimate_yaw` has it, or None.
+    origin: where they come from, for a weight's card. names: N strings. size: in pixels. landmarks: (N, 5, 2) in
+    pixels of these faces, in the order of `faces.Face`, or None where unknown. yaw: (N,) in degrees as
+    `alignment.estimate_yaw` has it, or None.
     """
 
     landmarks: Tensor | None = None
     yaw: Tensor | None = None
 
-    def __init__(self, names: Sequence[str], size: int):
+    def __init__(self, origin: str, names: Sequence[str], size: int):
+        self.origin = origin
         self.names = list(names)
         self.size = size
 
@@ -66,8 +68,8 @@ class FaceDataset(Dataset[Tensor], ABC):
 class StoredFaces(FaceDataset):
     """Faces held in memory; ``images_uint8``: (N, 3, size, size)."""
 
-    def __init__(self, images_uint8: Tensor, names: Sequence[str], landmarks: Tensor):
-        super().__init__(names, images_uint8.shape[-1])
+    def __init__(self, origin: str, images_uint8: Tensor, names: Sequence[str], landmarks: Tensor):
+        super().__init__(origin, names, images_uint8.shape[-1])
         self.images_uint8 = images_uint8
         self.landmarks = landmarks
         self.yaw = torch.from_numpy(estimate_yaw(landmarks.numpy())).float()
@@ -85,7 +87,8 @@ class SyntheticFaces(FaceDataset):
     """
 
     def __init__(self, generator: Generator, count: int, size: int, seed: int, split: str, truncation: float):
-        super().__init__([f"{split}-{seed}-{index:06d}" for index in range(count)], size)
+        names = [f"{split}-{seed}-{index:06d}" for index in range(count)]
+        super().__init__(f"samples of a prior, {split} split, seed {seed}", names, size)
         if generator.size < size:
             raise DataError(f"size is {size}, but this prior draws {generator.size} px: ask for that or less")
         self.generator = generator.eval().requires_grad_(False)
@@ -113,7 +116,7 @@ class FolderFaces(FaceDataset):
     """
 
     def __init__(self, folder: Path, files: Sequence[Path], size: int, align: bool):
-        super().__init__([file.relative_to(folder).as_posix() for file in files], size)
+        super().__init__(f"folder {folder.name}", [file.relative_to(folder).as_posix() for file in files], size)
         self.files = list(files)
         self._detector = FaceDetector() if align else None
 
@@ -194,7 +197,8 @@ def load_faces(
 def _congress(split: str, size: int, count: int | None) -> StoredFaces:
     images, landmarks, names = aligned_portraits(split, size)
     _check_count(count, len(names), f"the {split} split")
-    return StoredFaces(torch.from_numpy(images[:count]), names[:count], torch.from_numpy(landmarks[:count]))
+    pictures, points = torch.from_numpy(images[:count]), torch.from_numpy(landmarks[:count])
+    return StoredFaces(f"congress, {split} split", pictures, names[:count], points)
 
 
 def _folder(

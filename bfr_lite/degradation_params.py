@@ -44,8 +44,10 @@ class DegradationRanges:
                 raise DegradationError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
-# Wang et al. 2021 (GFPGAN); Zhou et al. 2022 (CodeFormer), stage 2; Lin et al. 2023 (DiffBIR), stage 1.
+# Wang et al. 2021 (GFPGAN); Zhou et al. 2022 (CodeFormer), stage 2; Lin et al. 2023 (DiffBIR), stage 1. With "none" a
+# restorer is shown that a clean face is to be left alone.
 NAMED_RANGES = {
+    "none": DegradationRanges(),
     "gfpgan": DegradationRanges((0.1, 10), (0.8, 8), (0, 20), (60, 100), 0.5, 20, 0.3, 0.01),
     "codeformer": DegradationRanges((1, 15), (4, 30), (0, 20), (30, 80)),
     "diffbir": DegradationRanges((0.1, 12), (1, 12), (0, 15), (30, 100)),

@@ -96,7 +96,7 @@ def _import(name: str) -> None:
     if name in ("lpips", "torchvision"):  # torchvision is here for lpips alone
         import_lpips()
     else:
-        import_module(_MODULES.get(name, name))
+        import_module(_MODULES.get(name, name.replace("-", "_")))
 
 
 def check_processors() -> Iterator[Check]:
@@ -191,5 +191,5 @@ def check_lpips_backbone() -> Check:
     path = Path(get_dir()) / "checkpoints" / LPIPS_BACKBONE
     if path.is_file():
         return Check("LPIPS backbone", OK, str(path))
-    detail = f"{path} is not here: LPIPS fetches it on first use; without it discriminator features stand in"
+    detail = f"{path} is not here: LPIPS fetches it on first use; without it EfficientNet-Lite2's features stand in"
     return Check("LPIPS backbone", ABSENT, detail)

@@ -47,9 +47,7 @@ class Table:
         heads = [
             f"{m.name}{f', {m.unit}' if m.unit else ''} {'↑' if m.higher_is_better else '↓'}" for m in self.metrics
         ]
-        lines = [["", *heads], ["---"] + ["---:"] * len(heads)]
-        lines += [[row, *(self._cell(row, metric) for metric in self.metrics)] for row in self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return markdown_table(heads, {row: [self._cell(row, metric) for metric in self.metrics] for row in self.rows})
 
     def _cell(self, row: str, metric: Metric) -> str:
         values = self.values(row, metric.name)
@@ -70,6 +68,12 @@ class Table:
             "interval_95": [_plain(end) for end in bootstrap_interval(values)],
             "values": [_plain(value) for value in values.tolist()],
         }
+
+
+def markdown_table(heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A Markdown table of cells aligned to the right, each row with its name before it."""
+    lines = [["", *heads], ["---"] + ["---:"] * len(heads), *([name, *cells] for name, cells in rows.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def measured_mean(values: Tensor) -> float:

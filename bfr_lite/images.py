@@ -65,12 +65,17 @@ def load_image(path: str | os.PathLike) -> Tensor:
 
 def save_image(image: Tensor, path: str | os.PathLike) -> None:
     """Write a (3, H, W) tensor in [0, 1] to `path`, whole or not at all; the suffix chooses the format."""
+    save_uint8(tensor_to_uint8(image), path)
+
+
+def save_uint8(picture: np.ndarray, path: str | os.PathLike) -> None:
+    """Write an (H, W, 3) uint8 array to `path`, whole or not at all; the suffix chooses the format."""
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise ImageError(f"cannot write {path}: use a suffix such as .png or .jpg")
     with atomic_path(path) as temporary:
-        tensor_to_pil(image).save(temporary, format=kind)
+        Image.fromarray(picture).save(temporary, format=kind)
 
 
 def pil_to_tensor(picture: Image.Image) -> Tensor:

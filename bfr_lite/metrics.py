@@ -1,7 +1,7 @@
 """How good is a restored face? Four numbers a face, each under the name it must be quoted by.
 
 PSNR and SSIM compare pixels; a perceptual distance compares features of a network; the landmark distance compares
-where eyes, nose and mouth are. Which networks do the last two depends on what is on this machine: nothing is
+where eyes, nose and mouth are. Which network does the third depends on what is on this machine: nothing is
 downloaded, and the name of a metric always says what measured.
 """
 
@@ -18,19 +18,14 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bfr_lite.alignment import template
-from bfr_lite.checkpoints import load_discriminator
 from bfr_lite.doctor import LPIPS_BACKBONE
-from bfr_lite.download import YUNET_NAME, cache_dir, data_dir
-from bfr_lite.faces import FaceDetector
-from bfr_lite.images import ImageError, check_images, resize, tensor_to_uint8
+from bfr_lite.identity import IdentityAngle
+from bfr_lite.imagenet import RULER_NETWORK, ImageNetFeatures, perceptual_distance
+from bfr_lite.images import ImageError, check_images
 from bfr_lite.landmarks import LandmarkNet
 from bfr_lite.lpips_import import import_lpips
-from bfr_lite.stylegan2 import Discriminator
-from bfr_lite.training.losses import feature_distance
 
 PUBLISHED_SIZE = 512  # landmark distances of the literature are in pixels of a picture this large
-LEAST_SCORE = 0.2  # for YuNet: an aligned picture does hold a face, however bad
 Measure = Callable[[Tensor, Tensor], Tensor]
 Landmarks = Callable[[Tensor], Tensor]
 
@@ -76,26 +71,21 @@ def _ssim(a: np.ndarray, b: np.ndarray) -> float:
     )
 
 
-class DiscriminatorDistance:
-    """Perceptual distance by a discriminator's features: `losses.feature_distance`, face by face.
+class ImageNetDistance:
+    """Perceptual distance by the features of a network that saw ImageNet: `imagenet.perceptual_distance`.
 
-    It stands in for LPIPS where that cannot be had. Its numbers mean nothing beside LPIPS's, nor beside those of
-    another discriminator. Pictures of other sizes are resized to the discriminator's first.
+    It stands in for LPIPS where that cannot be had, in the same form and with the same purpose; its numbers mean
+    nothing beside LPIPS's. The network is not the one of the perceptual loss.
     """
 
-    def __init__(self, discriminator: Discriminator):
-        self.discriminator = discriminator
+    def __init__(self):
+        self.network = ImageNetFeatures(RULER_NETWORK)
 
     @torch.no_grad()
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Distances (B,) of pictures (B, 3, H, H) in [0, 1]; 0 for equal ones."""
+        """Distances (B,) of pictures (B, 3, H, W) in [0, 1]; 0 for equal ones."""
         _check_pair(output, target)
-        a, b = (list(self._features(images).values()) for images in (output, target))
-        faces = range(len(output))
-        return torch.stack([feature_distance([x[i : i + 1] for x in a], [x[i : i + 1] for x in b]) for i in faces])
-
-    def _features(self, images: Tensor) -> dict[int, Tensor]:
-        return self.discriminator.features(resize(images, self.discriminator.config.size))
+        return perceptual_distance(self.network, output, target)
 
 
 class Lpips:
@@ -129,44 +119,21 @@ class LandmarkDistance:
         return distances * (PUBLISHED_SIZE / output.shape[-1])
 
 
-class YuNetLandmarks:
-    """Landmarks of pictures that hold one face in the FFHQ position, by YuNet."""
-
-    def __init__(self, detector: FaceDetector):
-        self.detector = detector
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Points (B, 5, 2) of the face nearest to the FFHQ position; NaN where none is found."""
-        return torch.stack([self._points(image) for image in images])
-
-    def _points(self, image: Tensor) -> Tensor:
-        expected = template(image.shape[-1])
-        faces = self.detector.detect(tensor_to_uint8(image))
-        points = min(
-            (face.landmarks for face in faces),
-            key=lambda found: np.abs(found - expected).mean(),
-            default=np.full((5, 2), np.nan),
-        )
-        return torch.from_numpy(points).float()
-
-
 PSNR = Metric("PSNR", "dB", True, 2, psnr)
 SSIM = Metric("SSIM", "", True, 4, ssim)
 
 
-def discriminator_metric() -> Metric:
-    """The perceptual distance that is always there, by the shipped discriminator."""
-    discriminator = load_discriminator("lite")
-    if discriminator is None:
-        raise FileNotFoundError("discriminator-lite.safetensors is not beside the shipped prior: fetch it again")
-    return Metric("discriminator feature distance", "", False, 4, DiscriminatorDistance(discriminator))
+def imagenet_metric() -> Metric:
+    """The perceptual distance that is always there, by EfficientNet-Lite2."""
+    measure = ImageNetDistance()
+    return Metric(f"{measure.network.name} feature distance", "", False, 4, measure)
 
 
 def perceptual_metric() -> Metric:
-    """LPIPS where PyTorch's cache holds its AlexNet, else the discriminator's feature distance; see the name."""
+    """LPIPS where PyTorch's cache holds its AlexNet, else EfficientNet-Lite2's feature distance; see the name."""
     if _has_lpips_backbone():
         return Metric("LPIPS (AlexNet)", "", False, 4, Lpips())
-    return discriminator_metric()
+    return imagenet_metric()
 
 
 def landmark_net_metric() -> Metric:
@@ -175,19 +142,10 @@ def landmark_net_metric() -> Metric:
     return Metric("landmark distance (bfr_lite LandmarkNet)", "px of 512", False, 2, measure)
 
 
-def landmark_metric() -> Metric:
-    """By YuNet where its model is in ``BFR_LITE_DATA`` or the cache, else by our own `LandmarkNet`; see the name."""
-    model = _yunet_here()
-    if model is None:
-        return landmark_net_metric()
-    measure = LandmarkDistance(YuNetLandmarks(FaceDetector(model, LEAST_SCORE)))
-    return Metric("landmark distance (YuNet)", "px of 512", False, 2, measure)
-
-
 def standard_metrics() -> tuple[Metric, ...]:
     """The four numbers of `bfr-lite evaluate`: LPIPS where its backbone is here, else the stand-in.
 
-    Landmarks are `LandmarkNet`'s even where YuNet is here: YuNet loses damaged faces, and points that cannot be found
+    Landmarks are `LandmarkNet`'s and not a detector's: a detector loses damaged faces, and points that cannot be found
     cannot be compared.
     """
     return PSNR, SSIM, perceptual_metric(), landmark_net_metric()
@@ -195,7 +153,13 @@ def standard_metrics() -> tuple[Metric, ...]:
 
 def offline_metrics() -> tuple[Metric, ...]:
     """The four numbers by rulers that come with the package: the same on every machine."""
-    return PSNR, SSIM, discriminator_metric(), landmark_net_metric()
+    return PSNR, SSIM, imagenet_metric(), landmark_net_metric()
+
+
+def benchmark_metrics() -> tuple[Metric, ...]:
+    """Those of `offline_metrics`, and the identity angle. Raises ModuleNotFoundError without the extra "benchmark"."""
+    measure = IdentityAngle()
+    return *offline_metrics(), Metric(measure.name, "°", False, 2, measure)
 
 
 def _has_lpips_backbone() -> bool:
@@ -203,11 +167,6 @@ def _has_lpips_backbone() -> bool:
     path = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE
     prefix = path.stem.rpartition("-")[2]
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(prefix)
-
-
-def _yunet_here() -> Path | None:
-    folders = [folder for folder in (data_dir(), cache_dir()) if folder is not None]
-    return next((path for folder in folders if (path := folder / "models" / YUNET_NAME).is_file()), None)
 
 
 def _check_pair(output: Tensor, target: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Names of the official StyleGAN2 weights, and ours.
 
-Two layouts are in wide use: NVIDIA's stylegan2-ada-pytorch ("ada") and rosinality/stylegan2-pytorch ("rosinality").
-Both hold the same network under other names and with some singleton axes; here each of their names is turned into ours.
+Three layouts are in wide use: NVIDIA's stylegan2-ada-pytorch ("ada"), rosinality/stylegan2-pytorch ("rosinality") and
+BasicSR's, which GFPGAN has inside it ("basicsr"). All hold the same network under other names and with some singleton
+axes; here each of their names is turned into ours.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ _ADA_CONV = {
     "noise_const": "noise_const",
     "bias": "bias",
 }
+_GFPGAN = "stylegan_decoder."  # where GFPGAN's restorer has its prior
+_BASICSR = (  # BasicSR's generator is rosinality's with other words in the names: pattern, rosinality's spelling
+    (r"^style_mlp\.", "style."),
+    (r"^constant_input\.weight$", "input.input"),
+    (r"^style_conv(1|s\.\d+)\.weight$", r"conv\1.noise.weight"),
+    (r"^style_conv", "conv"),
+    (r"\.modulated_conv\.", ".conv."),
+    (r"^noises\.noise", "noises.noise_"),
+)
 _ADA_LAYER = {"conv0": "conv_up", "conv1": "conv", "torgb": "to_rgb"}
 
 
@@ -37,7 +47,7 @@ class WeightsError(ValueError):
 
 
 def layout(state: Mapping[str, Tensor]) -> str:
-    """Which layout a generator's or discriminator's state has: "ours", "ada" or "rosinality".
+    """Which layout a generator's or discriminator's state has: "ours", "ada", "rosinality" or "basicsr".
 
     Raises `WeightsError` when it is none of them.
     """
@@ -48,7 +58,14 @@ def layout(state: Mapping[str, Tensor]) -> str:
         return "rosinality"
     if {"blocks.4.const", "from_rgb.weight"} & names:
         return "ours"
-    known = "our safetensors, stylegan2-ada-pytorch and rosinality's stylegan2-pytorch"
+    if {"constant_input.weight", f"{_GFPGAN}constant_input.weight"} & names:
+        if {"style_conv1.bias", f"{_GFPGAN}style_conv1.bias"} & names:
+            raise WeightsError(
+                "these are weights of GFPGAN's `clean` architecture, which enlarges bilinearly, as StyleGAN2 does not: "
+                "take a file of the original one, such as GFPGANv1.pth"
+            )
+        return "basicsr"
+    known = "our safetensors, stylegan2-ada-pytorch, rosinality's stylegan2-pytorch, BasicSR and GFPGAN"
     raise WeightsError(
         f"no StyleGAN2 network among these entries ({', '.join(sorted(names)[:3])}, ...); known: {known}"
     )
@@ -56,14 +73,16 @@ def layout(state: Mapping[str, Tensor]) -> str:
 
 def generator_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A generator's state under our names, from any known layout."""
-    return _convert(state, {"ada": _ada_generator, "rosinality": _rosinality_generator})
+    return _convert(
+        state, {"ada": _ada_generator, "rosinality": rosinality_generator_name, "basicsr": _basicsr_generator}
+    )
 
 
 def discriminator_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A discriminator's state under our names, from any known layout."""
     size = 4 * 2 ** sum(bool(re.fullmatch(r"convs\.\d+\.skip\.1\.weight", name)) for name in state)
     return _convert(
-        state, {"ada": _ada_discriminator, "rosinality": lambda name: _rosinality_discriminator(name, size)}
+        state, {"ada": _ada_discriminator, "rosinality": lambda name: rosinality_discriminator_name(name, size)}
     )
 
 
@@ -141,7 +160,8 @@ def _ada_discriminator(name: str) -> str | None:
     return None
 
 
-def _rosinality_generator(name: str) -> str | None:
+def rosinality_generator_name(name: str) -> str | None:
+    """Our name of an entry of rosinality's generator; None for what we have no need of."""
     if name == "input.input":
         return "blocks.4.const"
     if name == "latent_avg":
@@ -161,6 +181,13 @@ def _rosinality_generator(name: str) -> str | None:
     return None
 
 
+def _basicsr_generator(name: str) -> str | None:
+    name = name.removeprefix(_GFPGAN)
+    for pattern, spelling in _BASICSR:
+        name = re.sub(pattern, spelling, name)
+    return rosinality_generator_name(name)
+
+
 def _rosinality_conv(index: int) -> str:
     """Index in `convs` (-1 for conv1) to our place: pairs of (conv_up, conv) from 8 px on."""
     if index < 0:
@@ -168,7 +195,8 @@ def _rosinality_conv(index: int) -> str:
     return f"blocks.{8 * 2 ** (index // 2)}.{'conv' if index % 2 else 'conv_up'}"
 
 
-def _rosinality_discriminator(name: str, size: int) -> str | None:
+def rosinality_discriminator_name(name: str, size: int) -> str | None:
+    """Our name of an entry of rosinality's discriminator for pictures of `size` px; None as above."""
     ends = {
         "convs.0.0.weight": "from_rgb.weight",
         "convs.0.1.bias": "from_rgb.bias",

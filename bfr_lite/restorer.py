@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
 from bfr_lite.codec import AsymmetricCodec, Block
-from bfr_lite.images import resize, to_batch
+from bfr_lite.images import ImageError, resize, to_batch
 from bfr_lite.mmrb import MMRB
 from bfr_lite.presets import Preset, preset
 from bfr_lite.stylegan2 import Conditions, Generator
+
+# A few percent of the conditions do most of their work; raised to this power, the knob's tenths share it more evenly.
+KNOB_POWER = 1.5
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class RestorerOutput:
 class Restorer(nn.Module):
     """Codec and generator, with a fidelity knob.
 
-    Fidelity f in [0, 1] scales the codec's conditions: at 0 the generator draws from the latent codes alone and trusts
-    what it knows of faces; at 1 the conditions act in full and the picture follows the input. CodeFormer
-    (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way.
+    Fidelity f in [0, 1] scales the codec's conditions, by f to the power 1.5: at 0 the generator draws from the latent
+    codes alone and trusts what it knows of faces; at 1 the conditions act in full and the picture follows the input.
+    CodeFormer (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way, by w.
 
     Args:
         preset_: sizes.
@@ -101,8 +104,15 @@ class Restorer(nn.Module):
                 or a path, for which a PIL picture comes back. Other sizes are resized first.
             fidelity: 0 trusts the prior, 1 the input.
             batch_size: faces at a time; bounds the memory of large batches.
+
+        Raises `ImageError` for anything else, and for pictures that are not square: an aligned face is.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         batch, as_given = to_batch(image)
+        height, width = batch.shape[-2:]
+        if height != width:
+            raise ImageError(f"an aligned face is square, this is {width}x{height}: cut the face out first")
         device = self.codec.mean_ws.device
         restored = [
             self(resize(part, self.preset.size).to(device), fidelity).image.clamp(0, 1)
@@ -122,8 +132,8 @@ class Restorer(nn.Module):
 
 
 def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
-    """Conditions times fidelity, one number or (B,). Raises `ValueError` outside [0, 1] or for another shape."""
-    values = torch.as_tensor(fidelity)
+    """Conditions times fidelity ** 1.5, of one number or (B,). `ValueError` outside [0, 1] or for another shape."""
+    values = torch.as_tensor(fidelity, dtype=torch.float32)
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise ValueError(f"fidelity must lie in [0, 1], got {fidelity}: 0 trusts the prior, 1 the input")
     if values.ndim:
@@ -132,5 +142,6 @@ def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Condit
             raise ValueError(
                 f"fidelity must be one number or one for each of the {count} pictures, got shape {tuple(values.shape)}"
             )
-        fidelity = values[:, None, None, None]
-    return {r: (scale * fidelity, shift * fidelity) for r, (scale, shift) in conditions.items()}
+        values = values[:, None, None, None]
+    strength = values**KNOB_POWER
+    return {r: (scale * strength.to(scale), shift * strength.to(shift)) for r, (scale, shift) in conditions.items()}

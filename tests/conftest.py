@@ -1,9 +1,13 @@
 """Fixtures that every test may use."""
 
 import os
+import sys
+import types
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,46 @@ def no_data(own_cache, monkeypatch) -> Path:
     """No data folder and an empty cache, which is returned."""
     monkeypatch.delenv("BFR_LITE_DATA", raising=False)
     return own_cache
+
+
+class NvidiaModule(nn.Module):
+    """Pickles as a class under NVIDIA's `persistent_class`: a function's name, the attributes, and some source code.
+
+    state: {dotted name: tensor}; those that `buffers` names are buffers.
+    """
+
+    def __init__(self, state: dict[str, torch.Tensor], buffers: tuple[str, ...] = ("w_avg", "resample_filter")):
+        super().__init__()
+        inner: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in state.items():
+            first, _, rest = name.partition(".")
+            if rest:
+                inner.setdefault(first, {})[rest] = tensor
+            elif first in buffers:
+                self.register_buffer(first, tensor)
+            else:
+                self.register_parameter(first, nn.Parameter(tensor))
+        for name, part in inner.items():
+            self.add_module(name, NvidiaModule(part, buffers))
+        self.note = {"size": 4, "dtype": torch.float32, "shape": torch.Size([1, 2]), "rest": [1.5, None, (True, "x")]}
+
+    def __reduce__(self):
+        source = "import os\nos.system('false')\n"
+        meta = {"type": "class", "version": 6, "module_src": source, "class_name": "Layer", "state": self.__dict__}
+        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
+
+
+@pytest.fixture
+def nvidia(monkeypatch) -> type[NvidiaModule]:
+    """`NvidiaModule`, and their module, by whose name the function that rebuilds a network is pickled."""
+    package, persistence = types.ModuleType("torch_utils"), types.ModuleType("torch_utils.persistence")
+
+    def _reconstruct_persistent_obj(meta):
+        raise AssertionError("never called: the file names it, we have our own")
+
+    _reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
+    _reconstruct_persistent_obj.__qualname__ = "_reconstruct_persistent_obj"
+    persistence._reconstruct_persistent_obj, package.persistence = _reconstruct_persistent_obj, persistence
+    monkeypatch.setitem(sys.modules, "torch_utils", package)
+    monkeypatch.setitem(sys.modules, "torch_utils.persistence", persistence)
+    return NvidiaModule

@@ -14,13 +14,16 @@ from bfr_lite.commands import Subparsers, command_parser
 
 if TYPE_CHECKING:
     from bfr_lite.baselines import Method
+    from bfr_lite.benchmark import Benchmark
     from bfr_lite.data import FaceDataset
     from bfr_lite.degradation import Degradation
+    from bfr_lite.evaluation import Table
     from bfr_lite.restorer import Restorer
 
 EXAMPLE = """
 bfr-lite evaluate --data congress --split test --degradation gfpgan
 bfr-lite evaluate --data synthetic --count 32 --degradation x4 --json > table.json
+bfr-lite evaluate --data congress --benchmark -o data/benchmarks/restorer-lite
 bfr-lite evaluate --data faces/ --weights runs/mine/restorer-lite.safetensors --grid grid.png --grid-faces 0 7 12
 """
 
@@ -47,12 +50,19 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="gfpgan, codeformer, diffbir, a severity from 0 to 1, or x2 to x16 for super-resolution (default: gfpgan)",
     )
+    parser.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="the fixed benchmark instead of one degradation: three severities and x4, x8 and x16, with strata",
+    )
     parser.add_argument("--weights", default="lite", help="preset's name or safetensors of a restorer (default: lite)")
     parser.add_argument("--seed", type=int, default=0, help="of the degradation (default: 0)")
     parser.add_argument("--grid", type=Path, metavar="PICTURE", help="write a comparison of some faces there")
     parser.add_argument(
         "--grid-faces", type=int, nargs="+", metavar="INDEX", help=f"which (default: the first {GRID_FACES})"
     )
+    parser.add_argument("-o", "--output", type=Path, metavar="STEM", help="write STEM.md and STEM.json, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace STEM.md and STEM.json")
     parser.add_argument("--json", action="store_true", help="table on stdout as JSON, with a value for every face")
 
 
@@ -60,35 +70,81 @@ def run(args: argparse.Namespace) -> int:
     """Print the table, as Markdown with a line for each fact, or as JSON."""
     from dataclasses import replace
 
-    from bfr_lite.evaluation import evaluate
-    from bfr_lite.machine import hardware, versions
-    from bfr_lite.metrics import standard_metrics
     from bfr_lite.restorer import Restorer
 
+    if args.benchmark and args.grid:
+        raise ValueError("--grid shows faces under one degradation: leave --benchmark or --grid out")
     started = time.perf_counter()
+    files = _output_files(args)
     restorer = Restorer.from_pretrained(args.weights)
-    size = restorer.preset.size
-    degradation = _degradation(args.degradation, size)
-    faces = _faces(args, size)
+    faces = _faces(args, restorer.preset.size)
+    measured, how = (_benchmark if args.benchmark else _one_degradation)(args, restorer, faces)
+    facts = _facts(args, faces) | how | {"seconds": round(time.perf_counter() - started, 1)}
+    as_json = json.dumps(replace(measured, facts=facts).as_dict(), indent=2, allow_nan=False)
+    as_text = "\n".join([measured.markdown(), "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+    for path, text in zip(files, (as_text, as_json), strict=False):
+        _write(path, text)
+    print(as_json if args.json else as_text)
+    return 0
+
+
+def _one_degradation(
+    args: argparse.Namespace, restorer: Restorer, faces: FaceDataset
+) -> tuple[Table, dict[str, object]]:
+    from bfr_lite.evaluation import evaluate
+    from bfr_lite.metrics import standard_metrics
+
+    degradation = _degradation(args.degradation, faces.size)
     if args.grid:  # before the long work, so that a wrong index or suffix is said at once
         _write_grid(args, restorer, faces, degradation)
-    methods = _classical(args, degradation, size)
+    methods = _classical(args, degradation, faces.size)
     table = evaluate(restorer, faces, degradation, methods=methods, metrics=standard_metrics(), seed=args.seed)
-    facts = {
-        "data": " ".join(filter(None, [args.data, _split(args)])) + f", {len(faces)} faces of {size} px",
-        "degradation": args.degradation,
+    classical = ", ".join(str(method) for method in methods.values())
+    return table, {"degradation": args.degradation, "classical methods": classical}
+
+
+def _benchmark(args: argparse.Namespace, restorer: Restorer, faces: FaceDataset) -> tuple[Benchmark, dict[str, object]]:
+    from bfr_lite.benchmark import run_benchmark
+    from bfr_lite.metrics import benchmark_metrics
+
+    def classical(degradation: Degradation) -> dict[str, Method]:
+        return _classical(args, degradation, faces.size)
+
+    return run_benchmark(restorer, faces, benchmark_metrics(), classical, seed=args.seed), {
+        "classical methods": "tuned for each condition on training faces"
+    }
+
+
+def _facts(args: argparse.Namespace, faces: FaceDataset) -> dict[str, object]:
+    from bfr_lite.machine import command_line, hardware, versions
+
+    return {
+        "command": command_line(),
+        "data": " ".join(filter(None, [args.data, _split(args)])) + f", {len(faces)} faces of {faces.size} px",
         "seed": args.seed,
         "weights": _weights(args.weights),
-        "classical methods": ", ".join(str(method) for method in methods.values()),
         "hardware": hardware(),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "seconds": round(time.perf_counter() - started, 1),
     }
-    if args.json:
-        print(json.dumps(replace(table, facts=facts).as_dict(), indent=2, allow_nan=False))
-    else:
-        print(table.markdown(), "", *(f"- {name}: {fact}" for name, fact in facts.items()), sep="\n")
-    return 0
+
+
+def _output_files(args: argparse.Namespace) -> list[Path]:
+    """Where to write, found out before the long work."""
+    stem = args.output
+    files = [stem.with_name(stem.name + suffix) for suffix in (".md", ".json")] if stem else []
+    there = [str(path) for path in files if path.exists()]
+    if there and not args.overwrite:
+        raise ValueError(f"{', '.join(there)}: there already; add --overwrite to replace, or name another --output")
+    if stem and not stem.parent.is_dir():
+        raise ValueError(f"{stem.parent} is no folder: make it, or name another --output")
+    return files
+
+
+def _write(path: Path, text: str) -> None:
+    from bfr_lite.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n")
 
 
 def _degradation(name: str, size: int) -> Degradation:

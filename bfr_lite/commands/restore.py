@@ -1,22 +1,27 @@
-"""``bfr-lite restore``: damaged faces in, restored faces out."""
+"""``bfr-lite restore``: damaged faces in, restored faces out; or whole photos, with the faces in them restored."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bfr_lite.commands import Subparsers, command_parser
-from bfr_lite.commands.pictures import add_picture_arguments, plan, process
+from bfr_lite.commands.pictures import Work, add_picture_arguments, plan, process
+
+if TYPE_CHECKING:
+    from bfr_lite.restorer import Restorer
 
 EXAMPLE = """
 bfr-lite restore face.jpg -o restored
 bfr-lite restore faces/ -o restored --fidelity 0.8 --json
+bfr-lite restore holiday.jpg -o restored --photo --scale 2
 """
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``restore`` to the command line."""
-    summary = "restore aligned faces: square pictures, each of one face in the FFHQ position"
+    summary = "restore aligned faces: square pictures, each of one face in the FFHQ position; or the faces in photos"
     parser = command_parser(subparsers, "restore", summary, EXAMPLE, run)
     add_picture_arguments(parser)
     parser.add_argument(
@@ -25,22 +30,60 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--weights", default="lite", metavar="NAME", help="shipped weights, or a safetensors file (default: lite)"
     )
+    parser.add_argument(
+        "--photo", action="store_true", help="find the faces in each picture, restore them and put them back"
+    )
+    parser.add_argument(
+        "--scale", type=int, default=1, choices=(1, 2, 4), help="of --photo: enlarge the picture (default: 1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Restore every picture; 1 when some failed."""
-    from bfr_lite.images import ImageError, load_image, save_image
     from bfr_lite.restorer import Restorer, scale_conditions
 
-    def work(source: Path, target: Path) -> dict[str, object]:
-        image = load_image(source)
-        height, width = image.shape[-2:]
-        if height != width:
-            raise ImageError(f"{source} is {width}x{height} pixels; an aligned face is square: crop the picture to it")
-        save_image(restorer.restore(image, args.fidelity), target)
-        return {"fidelity": args.fidelity, "weights": args.weights}
-
+    if args.scale != 1 and not args.photo:
+        raise ValueError(f"--scale {args.scale} is for whole photos: add --photo")
     scale_conditions({}, args.fidelity)  # a wrong --fidelity is an error of the command, not of each picture
     jobs = plan(args.inputs, args.output, args.overwrite)
     restorer = Restorer.from_pretrained(args.weights)
+    work = _photo_work(restorer, args) if args.photo else _face_work(restorer, args)
     return process(jobs, work, "restoring", args.json)
+
+
+def _face_work(restorer: Restorer, args: argparse.Namespace) -> Work:
+    from bfr_lite.images import load_image, save_image
+
+    def work(source: Path, target: Path) -> dict[str, object]:
+        save_image(restorer.restore(load_image(source), args.fidelity), target)
+        return {"fidelity": args.fidelity, "weights": args.weights}
+
+    return work
+
+
+def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
+    from bfr_lite.faces import FaceDetector, FaceError
+    from bfr_lite.images import load_image, save_uint8, tensor_to_uint8
+    from bfr_lite.photos import find_faces, restore_photo
+
+    detector = FaceDetector()
+
+    def work(source: Path, target: Path) -> dict[str, object]:
+        photo = tensor_to_uint8(load_image(source))
+        found = find_faces(photo, detector)
+        if all(one.left_out for one in found):
+            reasons = "; ".join(one.left_out for one in found) or "none was found"
+            raise FaceError(f"no face to restore: {reasons}")
+        save_uint8(restore_photo(photo, found, restorer, args.fidelity, args.scale), target)
+        faces = [
+            {
+                "box": one.face.box.round().tolist(),
+                "yaw": round(one.yaw),
+                "pitch": round(one.pitch),
+                "left_out": one.left_out,
+            }
+            for one in found
+        ]
+        return {"fidelity": args.fidelity, "weights": args.weights, "scale": args.scale, "faces": faces}
+
+    return work

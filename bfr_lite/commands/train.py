@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from bfr_lite.training.loop import RunConfig
     from bfr_lite.training.recipes import Result, Stage
 
-SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "feature", "pyramid")
+SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "feature", "pyramid")
 
 PRIOR_EXAMPLE = """
-bfr-lite train prior --preset lite --data congress --stages 32:60000 64:50000 128:100000 -o runs/prior-lite
+bfr-lite train prior --preset lite --data congress --stages 32:40000 64:100000 128:400000 -o runs/prior-lite
 bfr-lite train prior --preset tiny --data my-faces/ --stages 32:20000 -o runs/prior-tiny
 accelerate launch -m bfr_lite train prior --preset full --data ffhq/ --batch 64 -o runs/prior-full
 """
@@ -41,25 +41,31 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     kinds = parser.add_subparsers(title="what to train", metavar="<network>", required=True)
     prior = command_parser(kinds, "prior", "train a StyleGAN2 prior, growing from 32 px", PRIOR_EXAMPLE, run_prior)
-    _add_run_arguments(prior, batch=32)
+    _add_run_arguments(prior, batch=8, cooldown=0.0)
     prior.add_argument(
         "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
     )
-    prior.add_argument("--r1-gamma", type=float, default=0.2, help="weight of the R1 penalty (default: 0.2)")
+    prior.add_argument("--r1-gamma", type=float, help="weight of the R1 penalty (default: 0.0004 size^2 / batch)")
+    prior.add_argument(
+        "--projected", type=float, default=0.0, help="weight of a discriminator on ImageNet features (default: 0, none)"
+    )
     restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
-    _add_run_arguments(restorer, batch=16)
+    _add_run_arguments(restorer, batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
     restorer.add_argument(
         "--prior", default="lite", help="preset's name, safetensors or checkpoint; none: from scratch (default: lite)"
     )
     restorer.add_argument("--generator-lr", type=float, help="learning rate of the prior (default: the recipe's)")
     restorer.add_argument(
+        "--adversarial-after", type=int, default=0, metavar="IMAGES", help="when the discriminator joins (default: 0)"
+    )
+    restorer.add_argument(
         "--without", action="append", default=[], choices=SIGNALS, help="switch a training signal off; may be repeated"
     )
     train_landmarks.add_parser(kinds)
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser, batch: int) -> None:
+def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: float) -> None:
     parser.add_argument("--preset", default="lite", help="tiny, lite or full (default: lite)")
     parser.add_argument("--data", default="congress", help="congress, synthetic, or a folder of aligned faces")
     parser.add_argument(
@@ -67,6 +73,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int) -> None:
     )
     parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step (default: {batch})")
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
+    parser.add_argument(
+        "--cooldown",
+        type=float,
+        default=cooldown,
+        metavar="SHARE",
+        help=f"last share of the run over which the learning rate falls to zero (default: {cooldown})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: 0)")
     parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default: 250")
     parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="default: 500")
@@ -86,7 +99,9 @@ def run_prior(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
-    config = PriorConfig(chosen.gan, r1_gamma=args.r1_gamma, seed=args.seed, **_given(lr=args.lr))
+    config = PriorConfig(
+        chosen.gan, projected=args.projected, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma)
+    )
     faces = _faces(args.data, chosen.size)
     accelerator = Accelerator(mixed_precision=args.precision)
     return _report(train_prior(chosen, config, stages, faces, _run_config(args, images=0), accelerator), args.json)
@@ -103,7 +118,7 @@ def run_restorer(args: argparse.Namespace) -> int:
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))
     rates = _given(lr=args.lr, generator_lr=args.generator_lr)
-    config = RestorerConfig(chosen, weights, seed=args.seed, **rates)
+    config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **rates)
     prior = None if args.prior == "none" else args.prior
     accelerator = Accelerator(mixed_precision=args.precision)
     run_config = _run_config(args, images=args.images)
@@ -115,7 +130,7 @@ def _stage(text: str) -> Stage:
 
     size, _, images = text.partition(":")
     if not (size.isdigit() and images.isdigit()):
-        raise ValueError(f"stage {text!r} is not SIZE:IMAGES, such as 32:60000")
+        raise ValueError(f"stage {text!r} is not SIZE:IMAGES, such as 32:40000")
     return Stage(int(size), int(images))
 
 
@@ -140,6 +155,7 @@ def _run_config(args: argparse.Namespace, images: int) -> RunConfig:
         images=images,
         batch=args.batch,
         seed=args.seed,
+        cooldown=args.cooldown,
         checkpoint_every=args.checkpoint_every,
         sample_every=args.sample_every,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 from pathlib import Path
 
 from bfr_lite.commands import Subparsers, command_parser
@@ -30,12 +28,13 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from bfr_lite.checkpoints import read_card
+    from bfr_lite.machine import command_line
     from bfr_lite.training.landmarks import LandmarkTraining, write_landmarks
 
     config = LandmarkTraining(seed=args.seed)
     if args.images is not None:
         config = replace(config, images=args.images)
-    path = write_landmarks(config, args.output, shlex.join(["bfr-lite", *sys.argv[1:]]))
+    path = write_landmarks(config, args.output, command_line())
     card = read_card(path)
     errors = ", ".join(f"{name} {error}" for name, error in card["test_error_px"].items())
     print(json.dumps(card, indent=2) if args.json else f"{path}: mean error in px of the test faces: {errors}")

@@ -1,19 +1,60 @@
-"""DiffAugment: random changes for real and drawn pictures alike, so that no discriminator memorises a small set.
+"""Random changes for real and drawn pictures alike, so that no discriminator learns a small set by heart.
 
-Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738): colour, translation and
-cutout, the policy of its low-data experiments. The discriminator never sees an unaugmented picture, yet the generator
-does not learn the augmentations, since a gradient flows through them.
+The changes are DiffAugment's (Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", arXiv
+2006.10738): colour, translation and cutout, the policy of its low-data experiments. How often they come is ADA's idea
+(Karras et al., "Training Generative Adversarial Networks with Limited Data", arXiv 2006.06676): only as often as the
+discriminator has begun to know the portraits. All of them all the time leave a narrow discriminator nearly blind.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from bfr_lite.pose import MOST_PITCH, MOST_YAW, turn
 
 
-def diff_augment(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Augment pictures (B, 3, H, W) in [0, 1], each in its own way; differentiable in `images`."""
-    return _cutout(_translate(_colour(images, rng), rng), rng)
+def diff_augment(images: Tensor, rng: torch.Generator, p: float = 1.0) -> Tensor:
+    """Augment pictures (B, 3, H, W) in [0, 1], each in its own way; differentiable in `images`.
+
+    p: chance of each of the three changes, for each picture.
+    """
+    for change in (_colour, _translate, _cutout):
+        changed = change(images, rng)
+        if p < 1:
+            chosen = _uniform(images, rng) < p
+            changed = torch.where(chosen[:, None, None, None], changed, images)
+        images = changed
+    return images
+
+
+class AdaptiveAugment(nn.Module):
+    """`diff_augment` with a chance `p` that follows how sure the discriminator is of the pictures it trains on.
+
+    The measure is ADA's r_t, the mean sign of its scores at real pictures: 0 where it cannot tell, 1 where it knows
+    them all. Above `TARGET` p rises, below it falls. Both are buffers, so that a checkpoint holds them.
+    """
+
+    TARGET = 0.6
+    MOST = 0.8  # pictures beyond that chance would be drawn as if the changes were part of them (ADA, figure 4)
+    PICTURES = 100_000  # in which p can cross from 0 to 1: a fifth of ADA's, for runs a fiftieth as long
+    MEMORY = 500  # pictures over which signs are averaged
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("p", torch.zeros(()))
+        self.register_buffer("sign_real", torch.zeros(()))
+
+    def forward(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """As `diff_augment`, with the chance as it now is."""
+        return diff_augment(images, rng, self.p.item())
+
+    @torch.no_grad()
+    def adapt(self, real_scores: Tensor) -> None:
+        """Take note of the scores (B, ...) of a step's real pictures, and move the chance."""
+        count = len(real_scores)
+        self.sign_real.lerp_(real_scores.sign().mean(), min(1.0, count / self.MEMORY))
+        self.p.add_(torch.sign(self.sign_real - self.TARGET) * count / self.PICTURES).clamp_(0, self.MOST)
 
 
 def random_flip(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -22,13 +63,31 @@ def random_flip(images: Tensor, rng: torch.Generator) -> Tensor:
     return torch.where(flip[:, None, None, None], images.flip(3), images)
 
 
+def random_turn(images: Tensor, landmarks: Tensor | None, rng: torch.Generator, share: float) -> Tensor:
+    """Turn `share` of the aligned faces (B, 3, H, H) by any angles that `pose.turn` allows; see there for landmarks."""
+    chosen = _uniform(images, rng) < share
+    yaw, pitch = (most * (2 * _uniform(images, rng) - 1) for most in (MOST_YAW, MOST_PITCH))
+    if not chosen.any():
+        return images
+    points = None if landmarks is None else landmarks[chosen]
+    turned = images.clone()
+    turned[chosen] = turn(images[chosen], yaw[chosen], pitch[chosen], points).clamp(0, 1)
+    return turned
+
+
+def vary(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Mirror half of the portraits, and change light and colour a little, so that few portraits stand for many."""
+    return _colour(random_flip(images, rng), rng, strength=0.3).clamp(0, 1)
+
+
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
     return torch.rand(len(images), generator=rng, device=rng.device).to(images.device)
 
 
-def _colour(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Brightness +-0.25 (half of [-1, 1] scaled to [0, 1]), saturation 0 to 2, contrast 0.5 to 1.5."""
-    brightness, saturation, contrast = (_uniform(images, rng)[:, None, None, None] for _ in range(3))
+def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Brightness +-0.25 (half of [-1, 1] scaled to [0, 1]), saturation 0 to 2, contrast 0.5 to 1.5, at strength 1."""
+    draws = (_uniform(images, rng)[:, None, None, None] for _ in range(3))
+    brightness, saturation, contrast = (0.5 + strength * (draw - 0.5) for draw in draws)
     images = images + (brightness - 0.5) / 2
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * (2 * saturation)

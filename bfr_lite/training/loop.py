@@ -25,6 +25,7 @@ from tqdm import tqdm
 from bfr_lite.checkpoints import WeightsError, read_checkpoint
 from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
+from bfr_lite.machine import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class RunConfig:
         images: how many training pictures to show in all.
         batch: pictures a step, over all processes.
         seed: source of the data order and of every random draw.
+        cooldown: share of the run, at its end, over which the learning rates fall to zero in a straight line.
         checkpoint_every, sample_every, log_every: in steps.
     """
 
@@ -43,6 +45,7 @@ class RunConfig:
     images: int
     batch: int = 16
     seed: int = 0
+    cooldown: float = 0.0
     checkpoint_every: int = 500
     sample_every: int = 1000
     log_every: int = 50
@@ -117,6 +120,7 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
 
     Raises `WeightsError` when the folder holds a checkpoint of another configuration.
     """
+    keep_freed_memory()
     folder, main = run_config.folder, accelerator.is_main_process
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
@@ -128,6 +132,7 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
         tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=None if main else True) as bar,
     ):
         while done < total and not stop.is_set():
+            set_learning_rates(task, cooled(done, total, run_config.cooldown))
             indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)
             log.add(task.step(done, indices, step_rng(run_config.seed, done)))
             done += 1
@@ -143,6 +148,18 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
             log.write(done, done * run_config.batch)
         save_checkpoint(checkpoint, task, done)
     return Progress(done, done * run_config.batch, done >= total)
+
+
+def cooled(step: int, total: int, cooldown: float) -> float:
+    """Share of the learning rate that step `step` of `total` runs at: 1, then down to nearly 0 over the last part."""
+    return min(1.0, (total - step) / (cooldown * total)) if cooldown else 1.0
+
+
+def set_learning_rates(task: Task, share: float) -> None:
+    """Let every optimiser run at a share of the learning rate it was made with."""
+    for optimizer in task.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
 
 @contextmanager
@@ -217,10 +234,11 @@ def load_checkpoint(path: Path, task: Task) -> int:
         for name, module in task.modules.items():
             module.load_state_dict(content["modules"][name])
         for name, optimizer in task.optimizers.items():
-            rates = [group["lr"] for group in optimizer.param_groups]
+            rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
             optimizer.load_state_dict(content["optimizers"][name])
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate  # the learning rate is the configuration's, so that a run can go on with another
+                # the learning rate is the configuration's, so that a run can go on with another
+                group["lr"] = group["initial_lr"] = rate
         return int(content["step"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         hint = "resume with the options the run was started with, or name another folder"

@@ -30,8 +30,10 @@ def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
 
 
 def charbonnier(output: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """A smooth L1 distance, mean of sqrt(d^2 + epsilon^2): forgiving to outliers, with a gradient at zero."""
-    return ((output - target).square() + epsilon**2).sqrt().mean()
+    """A smooth L1 distance of pictures (B, C, H, W), mean of sqrt(d^2 + epsilon^2) over each: (B,).
+
+    Forgiving to outliers, with a gradient at zero."""
+    return ((output - target).square() + epsilon**2).sqrt().mean(dim=(1, 2, 3))
 
 
 def feature_distance(output: Iterable[Tensor], target: Iterable[Tensor]) -> Tensor:

@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from bfr_lite.checkpoints import read_checkpoint
 from bfr_lite.data import FaceDataset
-from bfr_lite.images import grid, resize
+from bfr_lite.imagenet import ImageNetFeatures
+from bfr_lite.images import grid
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
-from bfr_lite.training.augment import diff_augment, random_flip
+from bfr_lite.training.adversarial import frozen, train_discriminator
+from bfr_lite.training.augment import AdaptiveAugment, random_flip
+from bfr_lite.training.batches import draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import discriminator_loss, generator_loss, r1_penalty
+from bfr_lite.training.losses import discriminator_loss, generator_loss
+from bfr_lite.training.projected import ProjectedDiscriminator, see
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,26 @@ class PriorConfig:
     Attributes:
         gan: sizes of both networks; `gan.size` is the resolution trained.
         lr: Adam's learning rate for both networks.
-        r1_gamma: weight of the R1 penalty.
+        r1_gamma: weight of the R1 penalty; None is a rule, see `auto_r1_gamma`.
+        projected: weight of a second, projected discriminator in the generator's loss; zero leaves it out.
         r1_every: steps between two R1 penalties (lazy regularisation, StyleGAN2 B).
         style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1).
         ema_half_life: of the averaged generator, in pictures.
         noise: train StyleGAN's noise inputs. Off here: in short runs the finest layer answers a critical discriminator
             with grain instead of detail (seen at 64 px after 20,000 pictures), and a restorer wants none.
+        turned: share of the portraits that are turned by `pose.turn`, for there are few that look aside.
         seed: of the initial weights.
     """
 
     gan: GANConfig
     lr: float = 2.5e-3
-    r1_gamma: float = 0.2
+    r1_gamma: float | None = None
     r1_every: int = 16
+    projected: float = 0.0
     style_mixing: float = 0.5
     ema_half_life: float = 10_000
     noise: bool = False
+    turned: float = 0.5
     seed: int = 0
 
 
@@ -57,6 +65,8 @@ class PriorTask:
     """
 
     def __init__(self, config: PriorConfig, faces: FaceDataset, batch: int, accelerator: Accelerator):
+        if config.r1_gamma is None:
+            config = replace(config, r1_gamma=auto_r1_gamma(config.gan.size, batch))
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
         generator, discriminator = Generator(config.gan, init), Discriminator(config.gan, init)
@@ -64,7 +74,12 @@ class PriorTask:
             "generator": generator,
             "generator_ema": copy.deepcopy(generator).requires_grad_(False),
             "discriminator": discriminator,
+            "augment": AdaptiveAugment(),
         }
+        self.eye = ImageNetFeatures() if config.projected else None
+        if self.eye:
+            self.modules["judge"] = ProjectedDiscriminator(self.eye, init)
+            self.eye.to(accelerator.device)
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
         trained = [p for name, p in generator.named_parameters() if config.noise or not name.endswith("noise_strength")]
@@ -72,6 +87,9 @@ class PriorTask:
             "generator": torch.optim.Adam(trained, lr=config.lr, betas=(0.0, 0.99), eps=1e-8),
             "discriminator": self._lazy_adam(discriminator),
         }
+        if self.eye:
+            heads = self.modules["judge"].heads.parameters()
+            self.optimizers["judge"] = torch.optim.Adam(heads, lr=config.lr, betas=(0.0, 0.99))
 
     def _lazy_adam(self, discriminator: nn.Module) -> torch.optim.Adam:
         """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B).
@@ -91,6 +109,8 @@ class PriorTask:
         """
         smaller = read_checkpoint(path)["modules"]
         for name, module in self.modules.items():
+            if name not in smaller:  # a judge that this stage is the first to have
+                continue
             own = module.state_dict()
             left = ("from_rgb",) if self.config.noise else ("from_rgb", "noise_strength")
             taken = {k: v for k, v in smaller[name].items() if k in own and not any(part in k for part in left)}
@@ -102,18 +122,18 @@ class PriorTask:
 
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update of both networks on the portraits at `indices`."""
-        real = random_flip(self._real(indices), rng)
+        config = self.config
+        real = random_flip(draw_portraits(self.faces, indices, config.gan.size, rng, config.turned), rng)
+        real = real.to(self.accelerator.device, memory_format=torch.channels_last)
         with self.accelerator.autocast():
             fake = self._draw(len(real), rng)
-        report = self._train_discriminator(real, fake.detach(), step, rng)
-        report["loss_g"] = self._train_generator(fake, rng)
+        report = train_discriminator(self, real, fake, step, rng)
+        if self.eye:
+            report |= self._train_judge(real, fake, rng)
+        report |= self._train_generator(fake, rng)
         generator, average = self.modules["generator"], self.modules["generator_ema"]
-        ema_update(average, generator, ema_decay(self.batch, step * self.batch, self.config.ema_half_life))
+        ema_update(average, generator, ema_decay(self.batch, step * self.batch, config.ema_half_life))
         return report
-
-    def _real(self, indices: Tensor) -> Tensor:
-        images = resize(self.faces.batch(indices), self.config.gan.size)
-        return images.to(self.accelerator.device, memory_format=torch.channels_last)
 
     def _draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Pictures of random faces, some of two codes mixed; the mean code is tracked on the way."""
@@ -127,31 +147,29 @@ class PriorTask:
         ws = torch.where(use_second[:, :, None].to(z.device), second[:, None], first[:, None])
         return generator(ws, noise=rng)
 
-    def _train_discriminator(self, real: Tensor, fake: Tensor, step: int, rng: torch.Generator) -> dict[str, float]:
-        discriminator = self.modules["discriminator"]
-        regularise = step % self.config.r1_every == 0
-        real = real.requires_grad_(regularise)
+    def _train_judge(self, real: Tensor, fake: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """One update of the projected discriminator."""
+        judge, augment = self.modules["judge"], self.modules["augment"]
         with self.accelerator.autocast():
-            real_scores = discriminator(diff_augment(real, rng))
-            fake_scores = discriminator(diff_augment(fake, rng))
-        loss = discriminator_loss(real_scores, fake_scores)
-        report = {"loss_d": loss.item(), "sign_real": real_scores.detach().sign().mean().item()}
-        if regularise:
-            penalty = r1_penalty(real_scores, real)
-            report["r1"] = penalty.item()
-            loss = loss + penalty * (self.config.r1_gamma / 2 * self.config.r1_every)
-        optimise(self.accelerator, self.optimizers["discriminator"], loss)
-        return report
+            with torch.no_grad():
+                features = [see(self.eye, augment(images, rng)) for images in (real, fake)]
+            loss = discriminator_loss(*(judge(part) for part in features))
+        optimise(self.accelerator, self.optimizers["judge"], loss)
+        return {"loss_judge": loss.item()}
 
-    def _train_generator(self, fake: Tensor, rng: torch.Generator) -> float:
-        """Follow the updated discriminator. The pictures it was trained on serve again: drawing new ones costs more
+    def _train_generator(self, fake: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """Follow the updated discriminators. The pictures they were trained on serve again: drawing new ones costs more
         than it brings."""
-        discriminator = self.modules["discriminator"].requires_grad_(False)
-        with self.accelerator.autocast():
-            loss = generator_loss(discriminator(diff_augment(fake, rng)))
-        optimise(self.accelerator, self.optimizers["generator"], loss)
-        discriminator.requires_grad_(True)
-        return loss.item()
+        judges = [self.modules[name] for name in ("discriminator", "judge") if name in self.modules]
+        with frozen(*judges):
+            with self.accelerator.autocast():
+                images = self.modules["augment"](fake, rng)
+                loss = generator_loss(self.modules["discriminator"](images))
+                if self.eye:
+                    scores = self.modules["judge"](see(self.eye, images))
+                    loss = loss + self.config.projected * generator_loss(scores)
+            optimise(self.accelerator, self.optimizers["generator"], loss)
+        return {"loss_g": loss.item()}
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -159,6 +177,14 @@ class PriorTask:
         average = self.modules["generator_ema"]
         ws = average.sample(32, step_rng(self.config.seed, -1), truncation=0.8)
         return grid(average(ws.to(self.accelerator.device)).cpu(), 8).clamp(0, 1)
+
+
+def auto_r1_gamma(size: int, batch: int) -> float:
+    """Weight of R1 for `batch` pictures a step of `size` px: 0.0004 size^2 / batch.
+
+    Twice StyleGAN2-ADA's `auto`; once and eight times that were worse in short runs at 32 px.
+    """
+    return 0.0004 * size**2 / batch
 
 
 def stage_config(config: PriorConfig, size: int) -> PriorConfig:

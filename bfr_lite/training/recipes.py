@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shlex
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from torch import nn
 
 from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
 from bfr_lite.data import FaceDataset
-from bfr_lite.machine import hardware, versions
+from bfr_lite.machine import command_line, hardware, versions
 from bfr_lite.presets import Preset
 from bfr_lite.training.loop import Progress, RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -56,7 +54,7 @@ def train_prior(
     sizes = [stage.size for stage in stages]
     if sizes != sorted(set(sizes)) or sizes[-1] != preset.size:
         raise ValueError(
-            f"stages must grow to {preset.size} px, got {sizes}: for instance 32:60000 64:50000 128:100000"
+            f"stages must grow to {preset.size} px, got {sizes}: for instance 32:40000 64:100000 128:400000"
         )
     smaller = None
     for stage in stages:
@@ -104,8 +102,8 @@ def _facts(preset: Preset, faces: FaceDataset, run_config: RunConfig) -> dict[st
     return {
         "preset": preset.name,
         "config": asdict(preset),
-        "command": shlex.join(["bfr-lite", *sys.argv[1:]]),
-        "data": f"{type(faces).__name__}, {len(faces)} faces of {faces.size} px",
+        "command": command_line(),
+        "data": f"{faces.origin}: {len(faces)} faces of {faces.size} px",
         "batch": run_config.batch,
         "hardware": hardware(),
         "versions": versions(),

@@ -10,7 +10,7 @@ The signals, each with its own weight and so with its own switch (zero turns it 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,16 @@ from torch import Tensor, nn
 
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
+from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
 from bfr_lite.images import grid, resize
 from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
 from bfr_lite.stylegan2 import Discriminator, Generator
-from bfr_lite.training.augment import diff_augment, random_flip
+from bfr_lite.training.adversarial import frozen, train_discriminator
+from bfr_lite.training.augment import AdaptiveAugment
+from bfr_lite.training.batches import Batch, draw_batch, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import (
-    charbonnier,
-    discriminator_loss,
-    feature_distance,
-    r1_penalty,
-)
+from bfr_lite.training.losses import charbonnier, feature_distance
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class LossWeights:
 
     pixel: float = 20.0
     pyramid: float = 5.0
+    perceptual: float = 1.0
     feature: float = 0.2
     adversarial: float = 0.1
     latent: float = 0.2
@@ -56,33 +55,27 @@ class RestorerConfig:
         degradations: named ranges; each step draws one of them.
         lr, generator_lr, discriminator_lr: Adam's learning rates. The prior moves slower than the codec, which
             starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
+        adversarial_after: pictures seen before the discriminator joins with its two losses, which cost as much as all
+            others: while pictures are mush, those say enough.
         synthetic: share of the batch that the frozen prior draws, when `weights.latent` is not zero.
+        turned: share of the portraits that are turned by `pose.turn`.
         r1_gamma, r1_every: as in `PriorConfig`.
         seed: of the initial weights.
     """
 
     preset: Preset
     weights: LossWeights = field(default_factory=LossWeights)
-    degradations: tuple[str, ...] = ("gfpgan", "gfpgan", "codeformer")
-    lr: float = 5e-4
+    degradations: tuple[str, ...] = ("gfpgan",) * 5 + ("codeformer",) * 2 + ("none",)
+    lr: float = 1e-3
     generator_lr: float = 5e-4
     discriminator_lr: float = 1e-3
+    adversarial_after: int = 0
     synthetic: float = 0.25
+    turned: float = 0.5
     r1_gamma: float = 0.2
     r1_every: int = 16
     ema_half_life: float = 2_000
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A training batch: clean faces, their damage, and the codes of the last `len(ws)` of them, drawn by the prior."""
-
-    clean: Tensor
-    lq: Tensor
-    params: object
-    degradation: Degradation
-    ws: Tensor
 
 
 class RestorerTask:
@@ -117,9 +110,11 @@ class RestorerTask:
             "restorer_ema": copy.deepcopy(restorer).requires_grad_(False),
             "prior": copy.deepcopy(restorer.generator).requires_grad_(False),
             "discriminator": discriminator or Discriminator(config.preset.gan, init),
+            "augment": AdaptiveAugment(),
         }
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
+        self.eye = ImageNetFeatures().to(accelerator.device) if config.weights.perceptual else None
         groups = [
             {"params": list(restorer.codec.parameters()), "lr": config.lr},
             {"params": list(restorer.generator.parameters()), "lr": config.generator_lr},
@@ -135,88 +130,71 @@ class RestorerTask:
 
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update of all networks on the portraits at `indices`."""
-        batch = self._batch(indices, rng)
+        weights = self._weights(step)
+        batch = self._draw_batch(indices, rng)
         fidelity = draw_fidelity(len(batch.clean), rng).to(batch.clean.device)
         with self.accelerator.autocast():
-            output, stages = self._restore(batch.lq, fidelity)
+            output, stages = self.modules["restorer"].forward_features(batch.lq, fidelity)
         report = {}
-        if self.config.weights.adversarial:
-            report |= self._train_discriminator(batch.clean, output.image.detach(), step, rng)
-        losses = self._losses(batch, output, stages, fidelity, rng)
-        optimise(self.accelerator, self.optimizers["restorer"], sum(losses.values()))
-        self.modules["discriminator"].requires_grad_(True)
+        if weights.adversarial:
+            report |= train_discriminator(self, batch.clean, output.image, step, rng)
+        with frozen(self.modules["discriminator"]):
+            losses = self._losses(weights, batch, output, stages, fidelity, rng)
+            optimise(self.accelerator, self.optimizers["restorer"], sum(losses.values()))
         decay = ema_decay(self.batch, step * self.batch, self.config.ema_half_life)
         ema_update(self.modules["restorer_ema"], self.modules["restorer"], decay)
         return report | {name: loss.item() for name, loss in losses.items()}
 
-    @torch.no_grad()
-    def _batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
-        """Portraits, mirrored at random, some replaced by faces of the frozen prior; all damaged."""
-        config, size = self.config, self.config.preset.size
-        drawn = round(len(indices) * config.synthetic) if self.config.weights.latent and self.prior_given else 0
-        clean = random_flip(resize(self.faces.batch(indices[: len(indices) - drawn]), size), rng)
-        prior = self.modules["prior"]
-        ws = prior.sample(drawn, rng, truncation=0.9) if drawn else prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
-        if drawn:
-            clean = torch.cat([clean, prior(ws.to(self.accelerator.device), noise=rng).clamp(0, 1).cpu()])
-        name = config.degradations[int(torch.randint(len(config.degradations), (), generator=rng))]
-        degradation = Degradation.named(name, size)
-        params = degradation.sample(len(clean), rng)
-        lq = degradation.apply(clean, params)
-        place = {"device": self.accelerator.device}
-        return Batch(
-            clean.to(**place, memory_format=torch.channels_last),
-            lq.to(**place, memory_format=torch.channels_last),
-            params,
-            degradation,
-            ws,
-        )
+    def _weights(self, step: int) -> LossWeights:
+        waiting = step * self.batch < self.config.adversarial_after
+        return replace(self.config.weights, adversarial=0.0, feature=0.0) if waiting else self.config.weights
 
-    def _restore(self, lq: Tensor, fidelity: Tensor) -> tuple[RestorerOutput, dict[str, Tensor]]:
-        restorer = self.modules["restorer"]
-        return restorer.forward_features(lq, fidelity)
-
-    def _train_discriminator(self, real: Tensor, fake: Tensor, step: int, rng: torch.Generator) -> dict[str, float]:
-        discriminator = self.modules["discriminator"]
-        regularise = step % self.config.r1_every == 0
-        real = real.detach().requires_grad_(regularise)
-        with self.accelerator.autocast():
-            real_scores = discriminator(diff_augment(real, rng))
-            loss = discriminator_loss(real_scores, discriminator(diff_augment(fake, rng)))
-        report = {"loss_d": loss.item(), "sign_real": real_scores.detach().sign().mean().item()}
-        if regularise:
-            penalty = r1_penalty(real_scores, real)
-            loss = loss + penalty * (self.config.r1_gamma / 2 * self.config.r1_every)
-        optimise(self.accelerator, self.optimizers["discriminator"], loss)
-        return report
+    def _draw_batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        config = self.config
+        latent_pairs = config.weights.latent > 0 and self.prior_given
+        drawn = round(len(indices) * config.synthetic) if latent_pairs else 0
+        chosen = indices[: len(indices) - drawn]
+        portraits = draw_portraits(self.faces, chosen, config.preset.size, rng, config.turned)
+        return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(
-        self, batch: Batch, output: RestorerOutput, stages: dict[str, Tensor], fidelity: Tensor, rng: torch.Generator
+        self,
+        weights: LossWeights,
+        batch: Batch,
+        output: RestorerOutput,
+        stages: dict[str, Tensor],
+        fidelity: Tensor,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
         """Every term with a weight, already weighted, by name."""
-        weights = self.config.weights
         with self.accelerator.autocast():
-            losses = {"pixel": weights.pixel * charbonnier(output.image, batch.clean)}
+            losses = {"pixel": weights.pixel * charbonnier(output.image, batch.clean).mean()}
             if weights.pyramid:
                 targets = {r: F.adaptive_avg_pool2d(batch.clean, r) for r in output.pyramid}
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
                 losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
+            if self.eye:
+                distance = perceptual_distance(self.eye, output.image, batch.clean)
+                losses["perceptual"] = weights.perceptual * distance.mean()
             if weights.adversarial or weights.feature:
-                losses |= self._judged(batch.clean, output.image, fidelity, rng)
+                losses |= self._judged(weights, batch.clean, output.image, fidelity, rng)
             if len(batch.ws):
                 losses["latent"] = weights.latent * F.mse_loss(output.ws[-len(batch.ws) :], batch.ws)
             if weights.teacher:
                 losses["teacher"] = weights.teacher * self._teacher_distance(batch.clean, output.ws, stages)
             if weights.redegradation:
                 again = batch.degradation.apply_differentiable(output.image.clamp(0, 1), batch.params)
-                losses["redegradation"] = weights.redegradation * charbonnier(again, batch.lq)
+                # weighed by fidelity: whoever trusts the prior alone is not asked what the input was
+                losses["redegradation"] = weights.redegradation * (fidelity * charbonnier(again, batch.lq)).mean()
         return losses
 
-    def _judged(self, clean: Tensor, image: Tensor, fidelity: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+    def _judged(
+        self, weights: LossWeights, clean: Tensor, image: Tensor, fidelity: Tensor, rng: torch.Generator
+    ) -> dict[str, Tensor]:
         """What the discriminator says: looks real (less asked at high fidelity), has the features of the clean face."""
-        weights, discriminator = self.config.weights, self.modules["discriminator"].requires_grad_(False)
+        discriminator, augment = self.modules["discriminator"], self.modules["augment"]
         state = rng.get_state()
-        features = discriminator.features(diff_augment(image, rng))
+        features = discriminator.features(augment(image, rng))
         judged = {}
         if weights.adversarial:
             scores = discriminator.score(features[4])[:, 0]
@@ -224,7 +202,7 @@ class RestorerTask:
         if weights.feature:
             rng.set_state(state)  # the clean face is augmented alike, so that features compare place by place
             with torch.no_grad():
-                wanted = discriminator.features(diff_augment(clean, rng))
+                wanted = discriminator.features(augment(clean, rng))
             judged["feature"] = weights.feature * feature_distance(features.values(), wanted.values())
         return judged
 

@@ -20,7 +20,7 @@ from bfr_lite.plots import encode_image
 from bfr_lite.restorer import RestorerOutput
 
 SHOWN = 128  # pixels of the screen for each map
-CENTRE = (0.6, 0.5)  # of the probe: a cheek, in an aligned face
+CENTRE = (0.6, 0.5)  # of the probe: nose and mouth of an aligned face
 
 
 def weak_texture(

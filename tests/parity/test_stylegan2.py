@@ -1,6 +1,7 @@
-"""Our networks against the two reference implementations, through the loader that opens their files."""
+"""Our networks against the two reference implementations, through the loader, from files in their formats."""
 
 import json
+import pickle
 import zlib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bfr_lite.official import discriminator_from_official, generator_from_official, infer_config
+from bfr_lite.checkpoints import load_discriminator, load_generator
 from bfr_lite.stylegan2 import Discriminator, Generator
 
 HERE = Path(__file__).parent
@@ -31,19 +32,26 @@ def fill(layout: str, name: str, shape: list[int]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values))
 
 
-def build(layout: str) -> tuple[Generator, Discriminator, dict[str, torch.Tensor]]:
-    entries = json.loads((HERE / f"{layout}_32.json").read_text())
-    states = {
-        part: {name: fill(layout, name, shape) for name, shape in entries[part].items() if not name.endswith(BUILT_IN)}
-        for part in ("generator", "discriminator")
-    }
-    ours = generator_from_official(states["generator"])
-    config = infer_config(ours)
-    generator, discriminator = Generator(config), Discriminator(config)
-    generator.load_state_dict(ours)
-    discriminator.load_state_dict(discriminator_from_official(states["discriminator"]))
-    reference = {name: torch.from_numpy(array) for name, array in np.load(HERE / f"{layout}_32.npz").items()}
-    return generator, discriminator, reference
+@pytest.fixture
+def build(nvidia, tmp_path):
+    """layout -> generator, discriminator and reference arrays; the networks come from a file as that code writes it."""
+
+    def write_and_load(layout: str) -> tuple[Generator, Discriminator, dict[str, torch.Tensor]]:
+        entries = json.loads((HERE / f"{layout}_32.json").read_text())
+        generator, discriminator = (
+            {name: fill(layout, name, shape) for name, shape in entries[part].items() if not name.endswith(BUILT_IN)}
+            for part in ("generator", "discriminator")
+        )
+        if layout == "ada":
+            path = tmp_path / "ada.pkl"
+            path.write_bytes(pickle.dumps({"G_ema": nvidia(generator), "D": nvidia(discriminator)}))
+        else:
+            path = tmp_path / "rosinality.pt"
+            torch.save({"g_ema": generator, "d": discriminator}, path)
+        reference = {name: torch.from_numpy(array) for name, array in np.load(HERE / f"{layout}_32.npz").items()}
+        return load_generator(path), load_discriminator(path), reference
+
+    return write_and_load
 
 
 def relative_error(value: torch.Tensor, reference: torch.Tensor) -> float:
@@ -52,7 +60,7 @@ def relative_error(value: torch.Tensor, reference: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("layout", ["rosinality", "ada"])
 @torch.no_grad()
-def test_network_equals_reference(layout):
+def test_network_equals_reference(build, layout):
     generator, discriminator, reference = build(layout)
     ws = generator.map(reference["z"])
     w = ws if reference["w"].ndim == 3 else ws[:, 0]
@@ -63,7 +71,7 @@ def test_network_equals_reference(layout):
 
 
 @torch.no_grad()
-def test_truncation_equals_reference():
+def test_truncation_equals_reference(build):
     generator, _, reference = build("ada")
     ws = generator.map(reference["z"], truncation=0.7)
     assert relative_error(ws, reference["w_psi07"]) < 1e-4

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bfr_lite.training import augment
-from bfr_lite.training.augment import diff_augment, random_flip
+from bfr_lite.training.augment import diff_augment, random_flip, vary
 
 SIZE = 16
 STAGES = (augment._colour, augment._translate, augment._cutout)
@@ -18,7 +18,7 @@ def faces(count: int = 64, size: int = SIZE) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=rng(99))
 
 
-@pytest.mark.parametrize("function", [diff_augment, random_flip, *STAGES], ids=lambda function: function.__name__)
+@pytest.mark.parametrize("function", [diff_augment, random_flip, vary, *STAGES], ids=lambda function: function.__name__)
 class TestEvery:
     def test_keeps_shape_and_type(self, function):
         for shape in ((5, 3, 32, 32), (1, 3, 8, 8)):
@@ -131,3 +131,45 @@ def test_random_flip_mirrors_half_of_the_pictures_and_changes_nothing_else():
 
 def test_random_flip_takes_an_empty_batch():
     assert random_flip(torch.zeros(0, 3, 8, 8), rng()).shape == (0, 3, 8, 8)
+
+
+def test_varied_portraits_are_still_pictures_and_still_alike():
+    images = faces(size=32)
+    varied = vary(images, rng())
+    assert varied.min() >= 0 and varied.max() <= 1
+    nearest = torch.minimum(
+        (varied - images).abs().mean(dim=(1, 2, 3)), (varied - images.flip(3)).abs().mean((1, 2, 3))
+    )
+    assert 0.005 < nearest.mean() < 0.1
+
+
+def test_chance_is_the_share_of_pictures_that_each_change_meets():
+    """A flat grey picture shows brightness and nothing else."""
+    grey = torch.full((2000, 3, 4, 4), 0.25)
+    assert torch.equal(diff_augment(grey, rng(), p=0.0), grey)
+    changed = (diff_augment(grey, rng(), p=0.3)[:, 0].flatten(1) != 0.25).any(dim=1).float().mean()
+    assert 0.3 < changed < 1 - 0.7**3 + 0.03  # every colour change is seen, not every shift and hole
+
+
+def scores(share: float) -> torch.Tensor:
+    """A hundred scores of real pictures, of which `share` are positive."""
+    return torch.where(torch.arange(100) < 100 * share, 1.0, -1.0)
+
+
+def test_a_sure_discriminator_sees_more_changes_and_an_unsure_one_fewer():
+    adaptive = augment.AdaptiveAugment()
+    assert torch.equal(adaptive(faces(), rng()), faces())
+    for _ in range(100):
+        adaptive.adapt(scores(1.0))
+    grown = adaptive.p.item()
+    assert 0.05 < grown < 0.1  # 10,000 pictures of the 100,000 that a whole crossing takes
+    for _ in range(50):
+        adaptive.adapt(scores(0.5))
+    assert adaptive.sign_real.abs() < 0.01 and adaptive.p.item() < grown
+    for _ in range(2000):
+        adaptive.adapt(scores(1.0))
+    assert adaptive.p.item() == pytest.approx(adaptive.MOST)
+    copied = augment.AdaptiveAugment()
+    copied.load_state_dict(adaptive.state_dict())
+    assert torch.equal(copied(faces(), rng()), adaptive(faces(), rng()))
+    assert not torch.equal(adaptive(faces(), rng()), faces())

@@ -87,6 +87,14 @@ def test_interrupt_is_130(monkeypatch):
     assert run("doctor") == 130
 
 
+def test_a_reader_who_stops_early_is_no_error():
+    command = [sys.executable, "-u", "-m", "bfr_lite", "doctor"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+    assert process.returncode == 141 and errors == ""
+
+
 def test_degrade_keeps_the_size_and_is_reproducible(photo, tmp_path):
     for folder, seed in (("one", 0), ("same", 0), ("other", 1)):
         assert run("degrade", photo, "-o", tmp_path / folder, "--seed", seed) == 0

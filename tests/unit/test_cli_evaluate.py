@@ -81,9 +81,30 @@ def test_a_grid_of_chosen_faces(weights, portraits, no_data, tmp_path, capsys):
     assert Image.open(grid).size == (3 * 34, 5 * 34)
 
 
+def test_the_benchmark_is_written_once_and_replaced_only_when_told(weights, portraits, no_data, tmp_path, capsys):
+    stem = tmp_path / "measured"
+    options = ("--weights", weights, "--data", portraits, "--benchmark", "--output", stem)
+    assert run(*options, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "measured.json").read_text())
+    assert list(printed["conditions"]) == ["mild", "medium", "severe", "x4", "x8"]  # of a network of 32 px
+    assert "identity angle (dlib ResNet-29)" in printed["conditions"]["mild"]["metrics"]
+    text = (tmp_path / "measured.md").read_text()
+    assert "### All conditions" in text and "- data: " in text and "- command: bfr-lite" in text
+    assert run(*options) == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    (tmp_path / "measured.md").write_text("old")
+    assert run(*options, "--overwrite") == 0
+    again = json.loads((tmp_path / "measured.json").read_text())
+    assert again["conditions"] == printed["conditions"]
+    assert "### All conditions" in (tmp_path / "measured.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--benchmark", "--grid", "grid.png"], "leave --benchmark or --grid out"),
+        (["--output", "nowhere/table"], "nowhere is no folder"),
         (["--degradation", "dust"], "gfpgan, codeformer, diffbir"),
         (["--degradation", "x99"], "scale must be from 2 to 16"),
         (["--degradation", "1.5"], "severity must lie in"),

@@ -23,6 +23,8 @@ from bfr_lite.jpeg import jpeg
 FIELDS = ["sigma_x", "sigma_y", "angle", "down", "noise", "quality", "shift", "grey", "seed"]
 STAGES = ["input", "blur", "down", "noise", "jpeg", "up", "output"]
 
+PUBLISHED = ("gfpgan", "codeformer", "diffbir")
+
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
@@ -95,7 +97,14 @@ def test_blur_too_wide_for_the_picture(portrait):
 # Parameters
 
 
-@pytest.mark.parametrize("name", NAMED_RANGES)
+@pytest.mark.parametrize("apply", [Degradation.apply, Degradation.apply_differentiable])
+def test_the_degradation_named_none_changes_nothing(apply):
+    images = torch.rand(3, 3, 32, 32, generator=seeded())
+    none = Degradation.named("none", 32)
+    torch.testing.assert_close(apply(none, images, none.sample(3, seeded())), images, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("size", [32, 128, 512])
 def test_samples_fill_the_published_ranges_and_no_more(name, size):
     ranges = NAMED_RANGES[name]
@@ -160,7 +169,7 @@ def test_params_index_slice_iterate_and_print():
 # Applying
 
 
-@pytest.mark.parametrize("name", NAMED_RANGES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_same_parameters_same_bits_and_no_global_rng(name, portrait):
     images = torch.cat([portrait, portrait.flip(-1), 1 - portrait])
     degradation = Degradation.named(name, 64)

@@ -22,7 +22,7 @@ class Blobs(FaceDataset):
     """Smooth pictures of 32 px, each its own."""
 
     def __init__(self, count: int):
-        super().__init__([f"blob {number}" for number in range(count)], 32)
+        super().__init__("blobs", [f"blob {number}" for number in range(count)], 32)
         coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
         self.images = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
 

@@ -20,7 +20,7 @@ class Dots(FaceDataset):
     """Grey pictures with a bright dot at each of five points, which are those of the FFHQ position, moved a little."""
 
     def __init__(self, count: int = 8):
-        super().__init__([str(number) for number in range(count)], 128)
+        super().__init__("dots", [str(number) for number in range(count)], 128)
         jitter = torch.randn(count, 1, 2, generator=torch.Generator().manual_seed(0))
         self.landmarks = CENTRES + 3 * jitter
         along = torch.arange(128.0)

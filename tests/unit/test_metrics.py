@@ -4,20 +4,13 @@ import hashlib
 import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bfr_lite import metrics
-from bfr_lite.alignment import template
-from bfr_lite.astronaut import astronaut
-from bfr_lite.download import YUNET_NAME
-from bfr_lite.faces import Face
+from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import ImageError
-from bfr_lite.presets import preset
-from bfr_lite.stylegan2 import Discriminator
-from bfr_lite.training.losses import feature_distance
 
 
 @pytest.fixture
@@ -78,20 +71,17 @@ def test_pairs_that_do_not_fit_are_refused(measure, output, message):
         measure(output, torch.zeros(1, 3, 32, 32))
 
 
-def test_discriminator_distance_is_the_loss_face_by_face(pair):
-    discriminator = Discriminator(preset("tiny").gan).requires_grad_(False)
-    distance = metrics.DiscriminatorDistance(discriminator)
+def test_imagenet_distance_is_measured_face_by_face(pair):
+    distance = metrics.ImageNetDistance()
     whole = distance(*pair)
-    for index in range(3):
-        a, b = (discriminator.features(images[index : index + 1]).values() for images in pair)
-        torch.testing.assert_close(whole[index], feature_distance(a, b))
+    alone = torch.cat([distance(a[None], b[None]) for a, b in zip(*pair, strict=True)])
+    torch.testing.assert_close(whole, alone)
     assert whole[0] < whole[1] < whole[2]
     assert distance(pair[0], pair[0]).abs().max() < 1e-6
 
 
-def test_discriminator_distance_takes_other_sizes():
-    distance = metrics.DiscriminatorDistance(Discriminator(preset("tiny").gan))
-    assert distance(torch.zeros(2, 3, 64, 64), torch.ones(2, 3, 64, 64)).shape == (2,)
+def test_the_ruler_is_not_the_network_of_the_loss():
+    assert metrics.ImageNetDistance().network.name != ImageNetFeatures().name
 
 
 @pytest.mark.parametrize("size", [128, 512])
@@ -106,20 +96,11 @@ def test_landmark_distance_is_in_pixels_of_512(size):
     assert distance(torch.full(shape, 0.25), torch.full(shape, 0.5)).item() == pytest.approx(128)
 
 
-def test_yunet_takes_the_face_in_position_and_says_nan_for_none():
-    here, elsewhere = template(128) + 3, template(128) / 4
-    found = [Face(np.zeros(4), elsewhere, 0.9), Face(np.zeros(4), here, 0.3)]
-    detector = SimpleNamespace(detect=lambda image: found if image.any() else [])
-    points = metrics.YuNetLandmarks(detector)(torch.stack([torch.ones(3, 128, 128), torch.zeros(3, 128, 128)]))
-    torch.testing.assert_close(points[0], torch.from_numpy(here).float())
-    assert points[1].isnan().all()
-
-
 def test_without_its_backbone_lpips_is_not_named(no_backbone):
     metric = metrics.perceptual_metric()
-    assert metric.name == "discriminator feature distance"
+    assert metric.name == "EfficientNet-Lite2 feature distance"
     no_backbone.write_bytes(b"not whole")
-    assert metrics.perceptual_metric().name == "discriminator feature distance"
+    assert metrics.perceptual_metric().name == "EfficientNet-Lite2 feature distance"
 
 
 def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch, pair):
@@ -142,20 +123,6 @@ def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch, pair):
     torch.testing.assert_close(metric.measure(*pair), (pair[0] - pair[1]).abs().mean(dim=(1, 2, 3)))
 
 
-def test_landmarks_by_yunet_only_where_it_is(no_data):
-    assert metrics.landmark_metric().name == "landmark distance (bfr_lite LandmarkNet)"
-    assert not no_data.exists(), "something was downloaded"
-
-
-def test_landmarks_by_yunet_where_it_is(congress_root, own_cache):
-    assert (congress_root / "models" / YUNET_NAME).is_file()
-    metric = metrics.landmark_metric()
-    assert metric.name == "landmark distance (YuNet)"
-    photo = astronaut()[None]
-    moved = photo.roll(4, dims=3)
-    assert metric.measure(moved, photo).item() == pytest.approx(16, abs=3)
-
-
 def test_offline_metrics_are_the_same_everywhere():
     names = [metric.name for metric in metrics.offline_metrics()]
-    assert names == ["PSNR", "SSIM", "discriminator feature distance", "landmark distance (bfr_lite LandmarkNet)"]
+    assert names == ["PSNR", "SSIM", "EfficientNet-Lite2 feature distance", "landmark distance (bfr_lite LandmarkNet)"]

@@ -4,6 +4,7 @@ import csv
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from bfr_lite.checkpoints import WeightsError, load_generator, read_card
 from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
-from bfr_lite.training.loop import RunConfig, batch_indices, ema_decay, run, step_rng
+from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
 from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
@@ -25,7 +26,7 @@ class Blobs(FaceDataset):
     """Twenty smooth pictures, each its own colours: enough to tell whether anything is learnt."""
 
     def __init__(self, size: int = 32):
-        super().__init__([str(number) for number in range(20)], size)
+        super().__init__("dots", [str(number) for number in range(20)], size)
         coarse = torch.rand(20, 3, 4, 4, generator=torch.Generator().manual_seed(0))
         self.images = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
 
@@ -39,6 +40,10 @@ def small_gan(size: int = 16):
 
 def prior_task(size: int = 16) -> PriorTask:
     return PriorTask(small_gan(size), Blobs(), 4, Accelerator(cpu=True))
+
+
+def judged_prior_task() -> PriorTask:
+    return PriorTask(replace(small_gan(), projected=1.0), Blobs(), 4, Accelerator(cpu=True))
 
 
 def restorer_task(**options) -> RestorerTask:
@@ -82,7 +87,7 @@ def test_ema_decay_halves_after_its_half_life():
     assert ema_decay(16, images_seen=0) == 0
 
 
-@pytest.mark.parametrize("make", [prior_task, restorer_task], ids=["prior", "restorer"])
+@pytest.mark.parametrize("make", [prior_task, judged_prior_task, restorer_task], ids=["prior", "judged", "restorer"])
 def test_resumed_run_has_the_bits_of_an_uninterrupted_one(make, tmp_path):
     whole, first, second = make(), make(), make()
     run(whole, run_config(tmp_path / "whole", 24), 20, Accelerator(cpu=True))
@@ -95,6 +100,30 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(make, tmp_path):
     rows = [list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("whole", "parts")]
     drop_time = [[{k: v for k, v in row.items() if k != "seconds"} for row in one] for one in rows]
     assert drop_time[0] == drop_time[1]
+
+
+def test_learning_rates_cool_down_over_the_last_part_of_a_run():
+    assert [cooled(step, 10, 0.4) for step in (0, 6, 7, 9)] == pytest.approx([1, 1, 0.75, 0.25])
+    assert cooled(9, 10, 0.0) == 1
+
+
+def test_interrupted_run_cools_down_like_an_uninterrupted_one(tmp_path):
+    whole, first, second = prior_task(), prior_task(), prior_task()
+    run(whole, run_config(tmp_path / "whole", 24, cooldown=0.5), 20, Accelerator(cpu=True))
+    plain_step = first.step
+
+    def step(number, *rest):
+        if number == 4:
+            signal.raise_signal(signal.SIGINT)
+        return plain_step(number, *rest)
+
+    first.step = step
+    assert not run(first, run_config(tmp_path / "parts", 24, cooldown=0.5), 20, Accelerator(cpu=True)).finished
+    run(second, run_config(tmp_path / "parts", 24, cooldown=0.5), 20, Accelerator(cpu=True))
+    resumed = state_of(second)
+    assert all(torch.equal(value, resumed[name]) for name, value in state_of(whole).items())
+    rates = {group["lr"] for task in (whole, second) for opt in task.optimizers.values() for group in opt.param_groups}
+    assert max(rates) < 1e-3, "the last step runs at a third of 2.5e-3"
 
 
 def test_training_touches_no_global_generator(tmp_path):
@@ -197,7 +226,7 @@ def test_restorer_recipe_leaves_weights_that_open(tmp_path):
     assert restorer.restore(torch.rand(3, 32, 32)).shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize("signal_name", ["latent", "teacher", "redegradation", "adversarial", "pyramid"])
+@pytest.mark.parametrize("signal_name", ["latent", "teacher", "redegradation", "adversarial", "perceptual", "pyramid"])
 def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
     task = restorer_task(weights=LossWeights(**{signal_name: 0.0}))
     report = task.step(0, torch.arange(4), step_rng(0, 0))
@@ -206,16 +235,29 @@ def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
     assert signal_name in everything
 
 
-def test_tiny_restorer_learns_within_two_hundred_steps(tmp_path):
+def test_discriminator_joins_when_it_is_told_to():
+    task = restorer_task(adversarial_after=8)
+    judged = [{"loss_d", "adversarial", "feature"} & set(task.step(n, torch.arange(4), step_rng(0, n))) for n in (1, 2)]
+    assert judged == [set(), {"loss_d", "adversarial", "feature"}]
+
+
+def test_tiny_restorer_learns_from_3200_pictures(tmp_path):
     """Restored pictures come nearer to the clean ones than the damaged input is."""
-    weights = LossWeights(adversarial=0.0, feature=0.0)
+    weights = LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0, latent=0.0)
     faces = Blobs()
     config = RestorerConfig(TINY, weights, ("codeformer",), lr=4e-3, generator_lr=1e-3, ema_half_life=200)
-    task = RestorerTask(config, faces, 16, Accelerator(cpu=True), prior=load_tiny_prior())
-    run(task, RunConfig(tmp_path, 3200, batch=16), len(faces), Accelerator(cpu=True))
-    batch = task._batch(torch.arange(16), step_rng(1, 0))
+    task = RestorerTask(config, faces, 8, Accelerator(cpu=True), prior=load_tiny_prior())
+    run(task, RunConfig(tmp_path, 3200, batch=8), len(faces), Accelerator(cpu=True))
+    batch = task._draw_batch(torch.arange(16), step_rng(1, 0))
     with torch.no_grad():
         restored = task.modules["restorer_ema"](batch.lq).image.clamp(0, 1)
-    portraits = 16 - len(batch.ws)
-    error = [(images[:portraits] - batch.clean[:portraits]).square().mean() for images in (restored, batch.lq)]
-    assert 10 * torch.log10(error[1] / error[0]) > 1, "restored pictures are less than 1 dB better than the input"
+    error = [(images - batch.clean).square().mean() for images in (restored, batch.lq)]
+    assert 10 * torch.log10(error[1] / error[0]) > 2.5, "restored pictures are less than 2.5 dB better than the input"
+
+
+def test_r1_follows_size_and_batch_unless_it_is_given():
+    assert PriorConfig(TINY.gan).r1_gamma is None
+    task = PriorTask(PriorConfig(TINY.gan), Blobs(), 4, Accelerator(cpu=True))
+    assert task.config.r1_gamma == pytest.approx(0.0004 * TINY.gan.size**2 / 4)
+    given = PriorTask(PriorConfig(TINY.gan, r1_gamma=0.0), Blobs(), 4, Accelerator(cpu=True))
+    assert given.config.r1_gamma == 0.0

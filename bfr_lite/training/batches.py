@@ -1,0 +1,63 @@
+"""What is trained on: portraits, some of them turned; for the restorer, faces the prior invents, too, and damage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bfr_lite.data import FaceDataset
+from bfr_lite.degradation import Degradation
+from bfr_lite.degradation_params import DegradationParams
+from bfr_lite.images import resize
+from bfr_lite.stylegan2 import Generator
+from bfr_lite.training.augment import random_turn, vary
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch of B clean faces and their damage.
+
+    Attributes:
+        clean, lq: (B, 3, size, size) in [0, 1].
+        params, degradation: the damage, so that it can be done again.
+        ws: (D, num_ws, w_dim) codes of the last D faces, which the prior drew.
+    """
+
+    clean: Tensor
+    lq: Tensor
+    params: DegradationParams
+    degradation: Degradation
+    ws: Tensor
+
+
+def draw_portraits(faces: FaceDataset, indices: Tensor, size: int, rng: torch.Generator, turned: float) -> Tensor:
+    """The faces at `indices` (B,), as (B, 3, size, size), a share `turned` of them turned at random."""
+    images, points = resize(faces.batch(indices), size), None
+    if faces.landmarks is not None:
+        points = (faces.landmarks[indices] + 0.5) * (size / faces.size) - 0.5
+    return random_turn(images, points, rng, turned)
+
+
+@torch.no_grad()
+def draw_batch(
+    portraits: Tensor,
+    prior: Generator,
+    drawn: int,
+    degradations: Sequence[str],
+    rng: torch.Generator,
+    device: torch.device,
+) -> Batch:
+    """Varied `portraits` (P, 3, size, size), then `drawn` faces of `prior`, all damaged by one of `degradations`."""
+    clean = vary(portraits, rng)
+    ws = prior.sample(drawn, rng, truncation=0.9) if drawn else prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
+    if drawn:
+        clean = torch.cat([clean, prior(ws.to(device), noise=rng).clamp(0, 1).cpu()])
+    name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
+    degradation = Degradation.named(name, clean.shape[-1])
+    params = degradation.sample(len(clean), rng)
+    lq = degradation.apply(clean, params)
+    place = {"device": device, "memory_format": torch.channels_last}
+    return Batch(clean.to(**place), lq.to(**place), params, degradation, ws)

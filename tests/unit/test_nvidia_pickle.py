@@ -1,0 +1,95 @@
+"""NVIDIA's pickles: what is in them is read, and nothing in them runs."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from bfr_lite.nvidia_pickle import read_networks
+from bfr_lite.official import WeightsError
+
+ENTRIES = {
+    "const": torch.randn(2, 2, generator=torch.Generator().manual_seed(0)).T,
+    "w_avg": torch.zeros(3),
+    "b4.weight": torch.arange(6.0).reshape(2, 3),
+    "b4.resample_filter": torch.ones(2),
+    "b8.conv.bias": torch.tensor([0.5, 1.5], dtype=torch.float16),
+}
+
+
+def test_a_network_becomes_its_entries(nvidia, tmp_path):
+    made = nvidia(ENTRIES)
+    (tmp_path / "n.pkl").write_bytes(
+        pickle.dumps({"G_ema": made, "training_set_kwargs": {"size": 32}, "augment": None})
+    )
+    networks = read_networks(tmp_path / "n.pkl")
+    assert list(networks) == ["G_ema"]
+    assert set(networks["G_ema"]) == set(ENTRIES)
+    for name, tensor in ENTRIES.items():
+        assert torch.equal(networks["G_ema"][name], tensor.float()) and not networks["G_ema"][name].requires_grad
+
+
+class Trap:
+    """Unpickled without care, it calls `function`."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "name"),
+    [
+        (os.system, ("touch {}/sprung",), "posix.system|nt.system"),
+        (eval, ("open('{}/sprung', 'w')",), "builtins.eval"),
+        (exec, ("open('{}/sprung', 'w')",), "builtins.exec"),
+        (getattr, (os, "system"), "builtins.getattr"),
+        (Path, ("{}",), "pathlib"),
+        (torch.load, ("{}/n.pkl",), "torch.serialization.load"),
+        (torch.hub.load, ("{}", "x"), "torch.hub.load"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_file_that_would_run_code_is_refused(nvidia, tmp_path, function, arguments, name, deep):
+    arguments = tuple(one.format(tmp_path) if isinstance(one, str) else one for one in arguments)
+    if function is getattr:  # a module cannot be pickled; its name can be asked for all the same
+        arguments = ("x", "upper")
+    trap = Trap(function, *arguments)
+    made = nvidia(ENTRIES)
+    if deep:
+        made.b4.trap = trap
+    content = {"G_ema": made} if deep else {"G_ema": made, "extra": trap}
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(WeightsError, match=name):
+        read_networks(tmp_path / "n.pkl")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_code_inside_a_tensors_bytes_does_not_run(nvidia, tmp_path):
+    """A storage is a torch file within the pickle, and could be another pickle with a trap."""
+    inner = pickle.dumps(Trap(os.system, f"touch {tmp_path}/sprung"), protocol=2)
+    trap = Trap(torch.storage._load_from_bytes, inner)
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": nvidia(ENTRIES), "extra": trap}))
+    with pytest.raises(WeightsError, match="was not opened further"):
+        read_networks(tmp_path / "n.pkl")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 0.5, 0.99])
+def test_truncated_files_are_refused(nvidia, tmp_path, kept):
+    content = pickle.dumps({"G_ema": nvidia(ENTRIES)})
+    (tmp_path / "n.pkl").write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    with pytest.raises(WeightsError, match="was not opened further"):
+        read_networks(tmp_path / "n.pkl")
+
+
+@pytest.mark.parametrize("content", [{"weights": [1, 2]}, [1, 2], {}, {"G_ema": {"a": 1}}])
+def test_files_without_a_network_say_what_was_expected(tmp_path, content):
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(WeightsError, match="G_ema"):
+        read_networks(tmp_path / "n.pkl")

@@ -1,0 +1,43 @@
+"""The HTML pages that `make notebooks` writes."""
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def pages():
+    spec = importlib.util.spec_from_file_location("pages", FOLDER / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def html_of(pages, text):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    return pages.page(notebook, "one")
+
+
+@pytest.mark.parametrize("text", ["so $\\sigma^2$ it is", "$$ \\frac{1}{2} $$", "<details>\nof $r = 2^k$\n</details>"])
+def test_formulas_are_drawn_without_a_script(pages, text):
+    html = html_of(pages, text)
+    assert "<math" in html and "$" not in html.split("<body")[1]
+    assert "mathjax" not in html.lower()
+
+
+def test_links_to_notebooks_lead_to_pages(pages):
+    html = html_of(pages, "[next](05_restorer.ipynb) [part](04_stylegan2_prior.ipynb#noise) [out](https://a.b/c.ipynb)")
+    assert 'href="05_restorer.html"' in html and 'href="04_stylegan2_prior.html#noise"' in html
+    assert 'href="https://a.b/c.ipynb"' in html
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_every_formula_of_the_series_can_be_drawn(pages, path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    body = pages.page(notebook, path.stem).split("<body")[1]
+    assert "\\frac" not in body and "$" not in body
