@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
-from nbconvert import HTMLExporter
+from pages import page
 
 HERE = Path(__file__).parent
 CELL_TIMEOUT = 120  # seconds, as in the tests
@@ -84,14 +84,6 @@ def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
     nbformat.write(notebook, target)
     memory = "-" if client.peak_memory is None else f"{client.peak_memory / 1e9:.2f} GB"
     return notebook, f"{path.name:<40} {seconds:6.1f} s {memory:>9}  {outcome}"
-
-
-def page(notebook: nbformat.NotebookNode, name: str) -> str:
-    """An executed notebook as one HTML page, whose links to other notebooks lead to their pages."""
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(
-        notebook, {"metadata": {"name": name, "path": str(HERE)}}
-    )
-    return re.sub(r'href="(?!\w+:)([^"#]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
 
 
 def main() -> int:
