@@ -58,6 +58,11 @@ class CodecOutput:
     conditions: Conditions
     pyramid: dict[int, Tensor]
 
+    def __getitem__(self, faces: slice | Tensor) -> CodecOutput:
+        """The same of some of the faces."""
+        conditions = {r: (scale[faces], shift[faces]) for r, (scale, shift) in self.conditions.items()}
+        return CodecOutput(self.ws[faces], conditions, {r: image[faces] for r, image in self.pyramid.items()})
+
 
 class Encoder(nn.Module):
     """(B, 3, size, size) -> features {resolution: (B, C, r, r)} from size down to 4, blocks at every resolution."""

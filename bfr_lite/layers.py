@@ -21,6 +21,14 @@ def to_minus_one_one(x: Tensor) -> Tensor:
     return x * 2 - 1
 
 
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context in which mixed precision is off: for styles, pictures and scores, where half precision shows.
+
+    StyleGAN2-ADA keeps the same parts in float32. They cost little; `x` only tells the device.
+    """
+    return torch.autocast(x.device.type, enabled=False)
+
+
 def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU (slope 0.2) times sqrt(2), which keeps the variance of N(0, 1) inputs near one."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
@@ -47,7 +55,9 @@ def upsample(x: Tensor) -> Tensor:
 
 def downsample(x: Tensor) -> Tensor:
     """Halve height and width of (B, C, H, W) with the filter, so that fine stripes fade instead of aliasing."""
-    return fir(x, pad=1, stride=2)
+    with full_precision(x):  # for speed: a CPU's depthwise convolution with a stride is slow in bfloat16
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return fir(x.to(wide), pad=1, stride=2).to(x.dtype)
 
 
 def apply_condition(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -70,7 +80,8 @@ class EqualLinear(nn.Module):
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        with full_precision(x):
+            x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.bias_gain)
         return scaled_leaky_relu(x) if self.activate else x
 
 
@@ -125,15 +136,16 @@ class ModulatedConv(nn.Module):
         """x (B, in, H, W), w (B, w_dim) -> (B, out, H, W), twice the size when `up`."""
         style = self.affine(w)
         weight = self.weight * self.gain
-        x = x * style[:, :, None, None]
+        x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
             x = fir(x, pad=1, gain=4.0)
         else:
             x = F.conv2d(x, weight, padding=self.padding)
         if self.demodulate:
-            power = style.square() @ weight.square().sum(dim=(2, 3)).T
-            x = x * (power + 1e-8).rsqrt()[:, :, None, None]
+            with full_precision(x):
+                factor = (style.square() @ weight.square().sum(dim=(2, 3)).T + 1e-8).rsqrt()
+            x = x * factor[:, :, None, None].to(x.dtype)
         return x
 
 

@@ -12,14 +12,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
-from bfr_lite.codec import AsymmetricCodec, Block
+from bfr_lite.codec import AsymmetricCodec, Block, CodecOutput
 from bfr_lite.images import ImageError, resize, to_batch
+from bfr_lite.layers import EqualConv2d
 from bfr_lite.mmrb import MMRB
 from bfr_lite.presets import Preset, preset
 from bfr_lite.stylegan2 import Conditions, Generator
 
 # A few percent of the conditions do most of their work; raised to this power, the knob's tenths share it more evenly.
 KNOB_POWER = 1.5
+# An untrained trust map says sigmoid(-3) = 5 % everywhere: the picture is the generator's until training finds a gain.
+UNTRAINED_TRUST = -3.0
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,26 @@ class RestorerOutput:
     Attributes:
         image: (B, 3, size, size) restored faces in about [0, 1].
         ws, conditions, pyramid: as in `CodecOutput`; the conditions as the generator got them, scaled by fidelity.
+        trust: (B, 1, size, size) in [0, 1], how much of `pyramid[size]` is in the image, scaled by fidelity.
     """
 
     image: Tensor
     ws: Tensor
     conditions: Conditions
     pyramid: dict[int, Tensor]
+    trust: Tensor
 
 
 class Restorer(nn.Module):
-    """Codec and generator, with a fidelity knob.
+    """Codec and generator, with a trust map and a fidelity knob.
 
-    Fidelity f in [0, 1] scales the codec's conditions, by f to the power 1.5: at 0 the generator draws from the latent
-    codes alone and trusts what it knows of faces; at 1 the conditions act in full and the picture follows the input.
+    The generator draws a face as the codec's codes and conditions say. Where there is little to repair, the codec's own
+    picture (the input, corrected) is nearer to the truth than any drawing; a trust map, read off the decoder's finest
+    features, says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
+    abstract is known, and it has no such map.)
+
+    Fidelity f in [0, 1] scales conditions and trust by f to the power 1.5: at 0 the generator draws from the latent
+    codes alone and trusts what it knows of faces; at 1 both act in full and the picture follows the input.
     CodeFormer (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way, by w.
 
     Args:
@@ -55,6 +65,8 @@ class Restorer(nn.Module):
         self.preset = preset_
         self.codec = AsymmetricCodec(preset_.codec, block, generator)
         self.generator = Generator(preset_.gan, generator)
+        self.trust = EqualConv2d(preset_.codec.channels(preset_.size) // 2, 1, 1)
+        nn.init.constant_(self.trust.bias, UNTRAINED_TRUST)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = "lite") -> Restorer:
@@ -86,12 +98,30 @@ class Restorer(nn.Module):
     def forward_features(
         self, lq: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None
     ) -> tuple[RestorerOutput, dict[str, Tensor]]:
-        """As `forward`, with the features of the codec and the generator (`encoder.R`, `decoder.R`, `generator.R`)."""
-        output, stages = self.codec.forward_features(lq)
-        conditions = scale_conditions(output.conditions, fidelity)
-        image, drawn = self.generator.forward_features(output.ws, conditions, noise)
-        stages |= {f"generator.{r}": value for r, value in drawn.items()}
-        return RestorerOutput(image, output.ws, conditions, output.pyramid), stages
+        """As `forward`, with the features of every stage: those of `read`, then `generator.R` and `drawn`."""
+        read, stages = self.read(lq)
+        output, drawn = self.draw(read, stages["trust"], fidelity, noise)
+        return output, stages | drawn
+
+    def read(self, lq: Tensor) -> tuple[CodecOutput, dict[str, Tensor]]:
+        """The half of `forward_features` that the knob leaves alone: what the codec says of damaged faces, and stages.
+
+        The stages are the codec's features (`encoder.R`, `decoder.R`) and `trust` (B, 1, size, size), at fidelity 1.
+        """
+        read, stages = self.codec.forward_features(lq)
+        trust = self.trust(stages[f"decoder.{self.preset.size}"])
+        return read, stages | {"trust": trust.to(lq.dtype).sigmoid()}
+
+    def draw(
+        self, read: CodecOutput, trust: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None
+    ) -> tuple[RestorerOutput, dict[str, Tensor]]:
+        """The half that the knob changes: draw what was read, and blend. Raises `ValueError` for a bad fidelity."""
+        conditions = scale_conditions(read.conditions, fidelity)
+        trust = trust * knob(fidelity, len(trust)).to(trust)
+        drawn, features = self.generator.forward_features(read.ws, conditions, noise)
+        image = drawn.lerp(read.pyramid[self.preset.size].to(drawn.dtype), trust)
+        stages = {"drawn": drawn} | {f"generator.{r}": value for r, value in features.items()}
+        return RestorerOutput(image, read.ws, conditions, read.pyramid, trust), stages
 
     @torch.no_grad()
     def restore(
@@ -123,25 +153,32 @@ class Restorer(nn.Module):
     @torch.no_grad()
     def features(self, lq: Tensor, fidelity: float = 1.0) -> dict[str, Tensor]:
         """Every stage by name: `encoder.R`, `decoder.R`, `condition.R.scale`, `condition.R.shift`, `pyramid.R`, `ws`,
-        `generator.R`, `image`, for each resolution R."""
+        `generator.R` for each resolution R; `drawn` (the generator's picture), `trust`, `image` (their blend)."""
         output, stages = self.forward_features(lq, fidelity)
         for r, (scale, shift) in output.conditions.items():
             stages |= {f"condition.{r}.scale": scale, f"condition.{r}.shift": shift}
         stages |= {f"pyramid.{r}": picture for r, picture in output.pyramid.items()}
-        return {**stages, "ws": output.ws, "image": output.image}
+        return {**stages, "ws": output.ws, "trust": output.trust, "image": output.image}
 
 
-def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
-    """Conditions times fidelity ** 1.5, of one number or (B,). `ValueError` outside [0, 1] or for another shape."""
+def knob(fidelity: float | Tensor, count: int) -> Tensor:
+    """What fidelity, one number or (count,), multiplies by: its power 1.5, of shape (1, 1, 1, 1) or (count, 1, 1, 1).
+
+    Raises `ValueError` outside [0, 1] or for another shape.
+    """
     values = torch.as_tensor(fidelity, dtype=torch.float32)
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise ValueError(f"fidelity must lie in [0, 1], got {fidelity}: 0 trusts the prior, 1 the input")
-    if values.ndim:
-        count = len(next(iter(conditions.values()))[0])
-        if values.shape != (count,):
-            raise ValueError(
-                f"fidelity must be one number or one for each of the {count} pictures, got shape {tuple(values.shape)}"
-            )
-        values = values[:, None, None, None]
-    strength = values**KNOB_POWER
-    return {r: (scale * strength.to(scale), shift * strength.to(shift)) for r, (scale, shift) in conditions.items()}
+    if values.ndim and values.shape != (count,):
+        raise ValueError(
+            f"fidelity must be one number or one for each of the {count} pictures, got shape {tuple(values.shape)}"
+        )
+    return values.view(-1, 1, 1, 1) ** KNOB_POWER
+
+
+def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
+    """Conditions times fidelity ** 1.5, see `knob`, whose errors it raises."""
+    return {
+        r: (scale * knob(fidelity, len(scale)).to(scale), shift * knob(fidelity, len(shift)).to(shift))
+        for r, (scale, shift) in conditions.items()
+    }

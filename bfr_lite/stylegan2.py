@@ -20,6 +20,7 @@ from bfr_lite.layers import (
     EqualLinear,
     ModulatedConv,
     apply_condition,
+    full_precision,
     scaled_leaky_relu,
     to_minus_one_one,
     to_zero_one,
@@ -82,8 +83,9 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.zeros(resolution, resolution))
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
-        x = self.conv(x, w) + self._noise(x.shape[0], noise) * self.noise_strength
-        return scaled_leaky_relu(x + self.bias[:, None, None])
+        x = self.conv(x, w)
+        added = self._noise(len(x), noise) * self.noise_strength
+        return scaled_leaky_relu(x + added.to(x.dtype) + self.bias[:, None, None].to(x.dtype))
 
     def _noise(self, batch: int, noise: torch.Generator | None) -> Tensor:
         if noise is None:
@@ -101,7 +103,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        return self.conv(x, w) + self.bias[:, None, None]
+        return self.conv(x, w).to(self.bias.dtype) + self.bias[:, None, None]
 
 
 class SynthesisBlock(nn.Module):
@@ -134,7 +136,10 @@ class SynthesisBlock(nn.Module):
             x = apply_condition(x, *condition)
         x = self.conv(x, codes[0], noise)
         picture = self.to_rgb(x, codes[1])
-        return x, picture if rgb is None else picture + upsample(rgb)
+        if rgb is not None:
+            with full_precision(x):
+                picture = picture + upsample(rgb)
+        return x, picture
 
 
 class Generator(nn.Module):
@@ -251,8 +256,9 @@ class Discriminator(nn.Module):
 
     def score(self, x: Tensor) -> Tensor:
         """Scores (B, 1) from the 4x4 features that `features` gave."""
-        x = self.conv(self._with_minibatch_std(x))
-        return self.out(self.dense(x.flatten(1)))
+        with full_precision(x):
+            x = self.conv(self._with_minibatch_std(x.to(self.conv.weight.dtype)))
+            return self.out(self.dense(x.flatten(1)))
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
         """Features {resolution: (B, C, r, r)} from the picture down to 4x4, for feature-matching losses."""

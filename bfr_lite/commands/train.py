@@ -19,13 +19,14 @@ SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "f
 
 PRIOR_EXAMPLE = """
 bfr-lite train prior --preset lite --data congress --stages 32:40000 64:100000 128:400000 -o runs/prior-lite
-bfr-lite train prior --preset tiny --data my-faces/ --stages 32:20000 -o runs/prior-tiny
+bfr-lite train prior --preset lite --data my-faces/ --start lite --stages 128:20000 -o runs/prior-mine
 accelerate launch -m bfr_lite train prior --preset full --data ffhq/ --batch 64 -o runs/prior-full
 """
 
 RESTORER_EXAMPLE = """
 bfr-lite train restorer --preset lite --data congress --prior lite --images 100000 -o runs/restorer-lite
 bfr-lite train restorer --preset lite --data congress --prior runs/prior-lite/128/checkpoint.pt -o runs/mine
+bfr-lite train restorer --preset lite --data my-faces/ --start lite --images 20000 -o runs/my-faces
 bfr-lite train restorer --preset tiny --data synthetic --prior none --without latent --without teacher -o runs/plain
 """
 
@@ -71,6 +72,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder of the run; one found there is resumed"
     )
+    parser.add_argument(
+        "--start", metavar="WEIGHTS", help="a trained network of the same sizes to begin with (default: none, random)"
+    )
     parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step (default: {batch})")
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
     parser.add_argument(
@@ -104,7 +108,8 @@ def run_prior(args: argparse.Namespace) -> int:
     )
     faces = _faces(args.data, chosen.size)
     accelerator = Accelerator(mixed_precision=args.precision)
-    return _report(train_prior(chosen, config, stages, faces, _run_config(args, images=0), accelerator), args.json)
+    run_config = _run_config(args, images=0)
+    return _report(train_prior(chosen, config, stages, faces, run_config, accelerator, args.start), args.json)
 
 
 def run_restorer(args: argparse.Namespace) -> int:
@@ -122,7 +127,8 @@ def run_restorer(args: argparse.Namespace) -> int:
     prior = None if args.prior == "none" else args.prior
     accelerator = Accelerator(mixed_precision=args.precision)
     run_config = _run_config(args, images=args.images)
-    return _report(train_restorer(config, prior, _faces(args.data, chosen.size), run_config, accelerator), args.json)
+    faces = _faces(args.data, chosen.size)
+    return _report(train_restorer(config, prior, faces, run_config, accelerator, args.start), args.json)
 
 
 def _stage(text: str) -> Stage:

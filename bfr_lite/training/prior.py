@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from bfr_lite.checkpoints import read_checkpoint
+from bfr_lite.checkpoints import fit, load_discriminator, load_generator, read_checkpoint
 from bfr_lite.data import FaceDataset
 from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import grid
@@ -100,6 +100,17 @@ class PriorTask:
         return torch.optim.Adam(
             discriminator.parameters(), lr=self.config.lr * ratio, betas=(0.0, 0.99**ratio), eps=1e-8
         )
+
+    def start_from(self, source: str) -> None:
+        """Begin with the weights of a trained prior of the same sizes, whatever `load_generator` opens.
+
+        Raises `WeightsError` when they are of other sizes.
+        """
+        generator, discriminator = load_generator(source), load_discriminator(source)
+        for name in ("generator", "generator_ema"):
+            fit(self.modules[name], generator.state_dict(), source)
+        if discriminator is not None:
+            fit(self.modules["discriminator"], discriminator.state_dict(), source)
 
     def grow_from(self, path: Path) -> None:
         """Take over the weights of a run at half the size, so that both networks begin as the functions they were.

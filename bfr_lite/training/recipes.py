@@ -46,8 +46,11 @@ def train_prior(
     faces: FaceDataset,
     run_config: RunConfig,
     accelerator: Accelerator,
+    start: str | None = None,
 ) -> Result:
     """Train a prior stage by stage, each in its own folder below `run_config.folder`, resuming where it stood.
+
+    `start` names a trained prior of the first stage's size to begin with, instead of random weights.
 
     Raises `ValueError` when the stages do not grow to the preset's size.
     """
@@ -60,28 +63,42 @@ def train_prior(
     for stage in stages:
         folder = run_config.folder / f"{stage.size:03d}"
         task = PriorTask(stage_config(config, stage.size), faces, run_config.batch, accelerator)
-        if smaller is not None and not (folder / "checkpoint.pt").exists():
-            task.grow_from(smaller)
+        if not (folder / "checkpoint.pt").exists():
+            if smaller is not None:
+                task.grow_from(smaller)
+            elif start is not None:
+                task.start_from(start)
         progress = run(task, replace(run_config, folder=folder, images=stage.images), len(faces), accelerator)
         if not progress.finished and stage.size < preset.size:
             return Result(progress, ())
         smaller = folder / "checkpoint.pt"
     stage_facts = [asdict(stage) | _history(run_config.folder / f"{stage.size:03d}") for stage in stages]
-    facts = _facts(preset, faces, run_config) | {"training": {**_plain(config), "stages": stage_facts}}
+    training = {**_plain(config), "start": start, "stages": stage_facts}
+    facts = _facts(preset, faces, run_config) | {"training": training}
     modules = {"prior": task.modules["generator_ema"], "discriminator": task.modules["discriminator"]}
     return Result(progress, _export(modules, preset, run_config.folder, facts, accelerator))
 
 
 def train_restorer(
-    config: RestorerConfig, prior: str | None, faces: FaceDataset, run_config: RunConfig, accelerator: Accelerator
+    config: RestorerConfig,
+    prior: str | None,
+    faces: FaceDataset,
+    run_config: RunConfig,
+    accelerator: Accelerator,
+    start: str | None = None,
 ) -> Result:
-    """Train a restorer on a trained prior (a preset's name or a file), or with `prior=None` from scratch."""
+    """Train a restorer on a trained prior (a preset's name or a file), or with `prior=None` from scratch.
+
+    `start` names a trained restorer to begin with; the prior then only draws the faces of known codes.
+    """
     generator = load_generator(prior) if prior is not None else None
     discriminator = load_discriminator(prior) if prior is not None else None
     task = RestorerTask(config, faces, run_config.batch, accelerator, generator, discriminator)
+    if start is not None and not (run_config.folder / "checkpoint.pt").exists():
+        task.start_from(start)
     progress = run(task, run_config, len(faces), accelerator)
     facts = _facts(config.preset, faces, run_config) | {
-        "training": {**_plain(config), "prior": str(prior), **_history(run_config.folder)}
+        "training": {**_plain(config), "prior": str(prior), "start": start, **_history(run_config.folder)}
     }
     modules = {"restorer": task.modules["restorer_ema"]}
     return Result(progress, _export(modules, config.preset, run_config.folder, facts, accelerator))

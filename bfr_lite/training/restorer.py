@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from bfr_lite.checkpoints import fit
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
@@ -127,6 +128,15 @@ class RestorerTask:
                 betas=(0.0, 0.99),
             ),
         }
+
+    def start_from(self, source: str) -> None:
+        """Begin with the weights of a trained restorer, whatever `Restorer.from_pretrained` opens.
+
+        Raises `WeightsError` when it is of other sizes.
+        """
+        state = Restorer.from_pretrained(source).state_dict()
+        for name in ("restorer", "restorer_ema"):
+            fit(self.modules[name], state, source)
 
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update of all networks on the portraits at `indices`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bfr_lite.images import ImageError, resize, to_batch
 from bfr_lite.plots import encode_image
-from bfr_lite.restorer import Restorer, scale_conditions
+from bfr_lite.restorer import Restorer
 
 SHOWN = 384  # pixels of the screen
 Pictures = Tensor | np.ndarray | PILImage | str | PathLike
@@ -33,7 +33,8 @@ class FidelitySlider(VBox):
         if clean is not None:
             self._sides["clean"] = clean.cpu()
         with torch.no_grad():
-            self._read = restorer.codec(lq)  # does not depend on the knob, so it is read once
+            self._read, stages = restorer.read(lq)  # does not depend on the knob, so it is done once
+        self._trust = stages["trust"]
         self.fidelity = FloatSlider(0.5, min=0, max=1, step=0.05, description="fidelity")
         self.wipe = FloatSlider(0.5, min=0, max=1, step=0.01, description="wipe")
         self.against = ToggleButtons(options=list(self._sides), description="left side")
@@ -50,9 +51,8 @@ class FidelitySlider(VBox):
     @torch.no_grad()
     def _restore(self, change: object = None) -> None:
         one = slice(self.face.value, self.face.value + 1)
-        conditions = {r: (scale[one], shift[one]) for r, (scale, shift) in self._read.conditions.items()}
-        scaled = scale_conditions(conditions, self.fidelity.value)
-        self.restored = self._restorer.generator(self._read.ws[one], scaled)[0].clamp(0, 1).cpu()
+        output, _ = self._restorer.draw(self._read[one], self._trust[one], self.fidelity.value)
+        self.restored = output.image[0].clamp(0, 1).cpu()
         self._show()
 
     def _show(self, change: object = None) -> None:

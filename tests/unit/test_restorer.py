@@ -13,7 +13,6 @@ from bfr_lite.astronaut import astronaut
 from bfr_lite.checkpoints import save_weights
 from bfr_lite.images import ImageError, save_image, tensor_to_pil, tensor_to_uint8
 from bfr_lite.official import WeightsError
-from bfr_lite.restorer import scale_conditions
 from bfr_lite.stylegan2 import Generator
 
 RESOLUTIONS = (8, 16, 32)
@@ -26,10 +25,12 @@ def restorer():
     draw = torch.Generator().manual_seed(1)
     for block in built.generator.blocks.values():
         block.to_rgb.conv.weight.data *= 0.1  # values of a picture, not far outside [0, 1]
-    layers = [built.codec.to_ws[-1]]
+    layers = [built.codec.to_ws[-1], built.trust]
     layers += [layer for level in built.codec.decoder.values() for layer in (level.condition, level.to_rgb)]
     for layer in layers:
         layer.weight.data = 0.3 * torch.randn(layer.weight.shape, generator=draw)
+    built.trust.weight.data *= 10
+    built.trust.bias.data.zero_()
     return built.eval().requires_grad_(False)
 
 
@@ -224,13 +225,29 @@ def test_fidelity_scales_the_conditions_and_nothing_else(restorer, faces):
         assert torch.equal(whole.pyramid[resolution], half.pyramid[resolution])
         for full, scaled in zip(whole.conditions[resolution], half.conditions[resolution], strict=True):
             torch.testing.assert_close(scaled, full * 0.5**1.5)
-    assert torch.equal(whole.image, restorer.generator(whole.ws, scale_conditions(whole.conditions, 1.0)))
+    torch.testing.assert_close(half.trust, whole.trust * 0.5**1.5)
+
+
+def test_the_image_is_the_generators_picture_where_trust_is_low_and_the_codecs_where_it_is_high(restorer, faces):
+    output, stages = restorer.forward_features(faces, 0.7)
+    drawn = restorer.generator(output.ws, output.conditions)
+    assert torch.equal(stages["drawn"], drawn)
+    assert output.trust.max() - output.trust.min() > 0.1
+    torch.testing.assert_close(output.image, (1 - output.trust) * drawn + output.trust * output.pyramid[32])
+
+
+def test_what_was_read_once_is_drawn_at_any_fidelity(restorer, faces):
+    read, stages = restorer.read(faces)
+    for fidelity in (0.0, 0.4, 1.0):
+        drawn, _ = restorer.draw(read[1:], stages["trust"][1:], fidelity)
+        torch.testing.assert_close(drawn.image, restorer(faces[1:], fidelity).image)
 
 
 def test_features_of_every_stage(restorer, faces):
     features = restorer.features(faces)
     config = preset("tiny").codec
     wanted = {"ws": (3, restorer.generator.num_ws, config.gan.w_dim), "image": (3, 3, 32, 32)}
+    wanted |= {"drawn": (3, 3, 32, 32), "trust": (3, 1, 32, 32)}
     for r in (4, *RESOLUTIONS):
         wanted[f"encoder.{r}"] = (3, config.channels(r), r, r)
         wanted[f"generator.{r}"] = (3, config.gan.channels(r), r, r)
@@ -255,7 +272,10 @@ def test_an_untrained_restorer_draws_the_average_face(faces):
     built = Restorer(preset("tiny"))
     built.adopt_prior(prior)
     average = prior(prior.w_avg.expand(3, prior.num_ws, -1))
-    torch.testing.assert_close(built(faces).image, average)
+    output, stages = built.forward_features(faces)
+    torch.testing.assert_close(stages["drawn"], average)
+    assert output.trust.max() < 0.05, "hardly a trace of the input"
+    torch.testing.assert_close(output.image, average, atol=0.05 * (faces - average).abs().max().item(), rtol=0)
 
 
 def test_a_prior_of_another_size_is_refused():

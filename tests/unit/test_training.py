@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-from bfr_lite.checkpoints import WeightsError, load_generator, read_card
+from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generator, read_card
 from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
@@ -261,3 +262,51 @@ def test_r1_follows_size_and_batch_unless_it_is_given():
     assert task.config.r1_gamma == pytest.approx(0.0004 * TINY.gan.size**2 / 4)
     given = PriorTask(PriorConfig(TINY.gan, r1_gamma=0.0), Blobs(), 4, Accelerator(cpu=True))
     assert given.config.r1_gamma == 0.0
+
+
+@pytest.fixture
+def half_precision():
+    """An accelerator of mixed precision; accelerate keeps one for the process, which is put back to none."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield Accelerator(mixed_precision="bf16", cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize("make", [prior_task, judged_prior_task, restorer_task], ids=["prior", "judged", "restorer"])
+def test_a_step_in_bfloat16_says_what_one_in_float32_says(make, half_precision):
+    narrow = make()
+    narrow.accelerator = half_precision
+    reports = [task.step(0, torch.arange(4), step_rng(0, 0)) for task in (make(), narrow)]
+    assert reports[0].keys() == reports[1].keys()
+    for name, value in reports[0].items():
+        assert reports[1][name] == pytest.approx(value, rel=0.05, abs=0.02), name
+    assert all(value.dtype != torch.bfloat16 for value in state_of(narrow).values())
+
+
+def test_prior_starts_from_a_trained_one(tmp_path):
+    stages = [Stage(32, 4)]
+    first = train_prior(TINY, PriorConfig(TINY.gan), stages, Blobs(), run_config(tmp_path, 0), Accelerator(cpu=True))
+    task = prior_task(32)
+    task.start_from(str(first.weights[0]))
+    generator = load_generator(first.weights[0]).state_dict()
+    assert all(torch.equal(value, generator[key]) for key, value in task.modules["generator"].state_dict().items())
+    assert torch.equal(task.modules["discriminator"].out.weight, load_discriminator(first.weights[0]).out.weight)
+    with pytest.raises(WeightsError, match="does not fit"):
+        prior_task(16).start_from(str(first.weights[0]))
+
+
+def test_restorer_starts_from_a_trained_one_and_then_goes_on_from_its_own(tmp_path):
+    def train(folder, images, start=None):
+        config = RestorerConfig(TINY, LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0))
+        return train_restorer(config, None, Blobs(), run_config(folder, images), Accelerator(cpu=True), start)
+
+    first = Restorer.from_pretrained(train(tmp_path / "first", 8).weights[0])
+    path = train(tmp_path / "second", 4, str(tmp_path / "first" / "restorer-tiny.safetensors")).weights[0]
+    assert read_card(path)["training"]["start"] == str(tmp_path / "first" / "restorer-tiny.safetensors")
+    begun = Restorer.from_pretrained(path)
+    untrained = Restorer(TINY, generator=torch.Generator().manual_seed(0))
+    lq = Blobs()[0][None]
+    near, far = ((begun(lq).image - other(lq).image).abs().mean() for other in (first, untrained))
+    assert near < far / 2
+    resumed = train(tmp_path / "second", 8, str(tmp_path / "first" / "restorer-tiny.safetensors"))
+    assert resumed.progress.steps == 2
