@@ -40,11 +40,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restore every picture; 1 when some failed."""
-    from bfr_lite.restorer import Restorer, scale_conditions
+    from bfr_lite.restorer import Restorer, knob
 
     if args.scale != 1 and not args.photo:
         raise ValueError(f"--scale {args.scale} is for whole photos: add --photo")
-    scale_conditions({}, args.fidelity)  # a wrong --fidelity is an error of the command, not of each picture
+    knob(args.fidelity, 1)  # a wrong --fidelity is an error of the command, not of each picture
     jobs = plan(args.inputs, args.output, args.overwrite)
     restorer = Restorer.from_pretrained(args.weights)
     work = _photo_work(restorer, args) if args.photo else _face_work(restorer, args)

@@ -117,7 +117,7 @@ class RestorerTask:
             module.to(accelerator.device, memory_format=torch.channels_last)
         self.eye = ImageNetFeatures().to(accelerator.device) if config.weights.perceptual else None
         groups = [
-            {"params": list(restorer.codec.parameters()), "lr": config.lr},
+            {"params": [*restorer.codec.parameters(), *restorer.trust.parameters()], "lr": config.lr},
             {"params": list(restorer.generator.parameters()), "lr": config.generator_lr},
         ]
         self.optimizers = {

@@ -103,6 +103,15 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(make, tmp_path):
     assert drop_time[0] == drop_time[1]
 
 
+@pytest.mark.parametrize("make", [prior_task, restorer_task], ids=["prior", "restorer"])
+def test_every_weight_that_is_trained_is_in_an_optimiser(make):
+    task = make()
+    held = {id(p) for opt in task.optimizers.values() for group in opt.param_groups for p in group["params"]}
+    for network in set(task.modules) & {"generator", "restorer", "discriminator"}:
+        left = {name for name, p in task.modules[network].named_parameters() if id(p) not in held}
+        assert all(name.endswith("noise_strength") for name in left), left
+
+
 def test_learning_rates_cool_down_over_the_last_part_of_a_run():
     assert [cooled(step, 10, 0.4) for step in (0, 6, 7, 9)] == pytest.approx([1, 1, 0.75, 0.25])
     assert cooled(9, 10, 0.0) == 1
