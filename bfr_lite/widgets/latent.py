@@ -1,6 +1,8 @@
-"""Walk through a prior's faces: two seeds, truncation, and the resolution from which the second face has its say."""
+"""Walk through a prior's faces: two seeds, truncation, where the second face has its say, turning and smiling."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import ipywidgets
 import torch
@@ -10,6 +12,7 @@ from bfr_lite.plots import encode_image
 from bfr_lite.stylegan2 import Generator
 
 DISPLAY_SIDE = 256  # pixels a face is shown at, unless the network's own size is larger
+REACH = {"yaw": 15.0, "pitch": 4.0, "smile": 10.0}  # of the sliders: about as far as samples differ
 
 
 def mix_styles(first: Tensor, second: Tensor, resolution: int) -> Tensor:
@@ -34,11 +37,12 @@ def mix_styles(first: Tensor, second: Tensor, resolution: int) -> Tensor:
     return torch.cat([first[:, :start], second[:, start:]], dim=1)
 
 
-def latent_explorer(generator: Generator) -> ipywidgets.VBox:
-    """Two random faces of a prior and their mixture, side by side.
+def latent_explorer(generator: Generator, directions: Mapping[str, Tensor] | None = None) -> ipywidgets.VBox:
+    """Two random faces of a prior and their mixture, side by side; with `directions`, the mixture turns and smiles.
 
     The children, in order: first seed and second seed (integer sliders), truncation (0 to 1), crossover (selection
-    slider: the resolution from which the second face's codes serve), the picture (JPEG), a caption (HTML).
+    slider: the resolution from which the second face's codes serve), a slider for each of `directions` (what
+    `directions.find_directions` finds, in its units), the picture (JPEG), a caption (HTML).
     """
     style, layout = {"description_width": "8em"}, ipywidgets.Layout(width="32em")
     first = ipywidgets.IntSlider(1, 0, 99, description="first seed", style=style, layout=layout)
@@ -50,21 +54,31 @@ def latent_explorer(generator: Generator) -> ipywidgets.VBox:
     crossover = ipywidgets.SelectionSlider(
         options=options, value=16, description="second from", style=style, layout=layout
     )
+    sliders = {
+        name: ipywidgets.FloatSlider(
+            0, min=-REACH[name], max=REACH[name], step=REACH[name] / 10, description=name, style=style, layout=layout
+        )
+        for name in directions or {}
+    }
     picture, caption = ipywidgets.Image(format="jpeg"), ipywidgets.HTML()
 
     def draw(change: object = None) -> None:
         codes = [sample_seed(generator, slider.value, truncation.value) for slider in (first, second)]
-        ws = torch.cat([*codes, mix_styles(*codes, crossover.value)])
+        moved = sum(slider.value * directions[name] for name, slider in sliders.items())
+        ws = torch.cat([*codes, mix_styles(*codes, crossover.value) + moved])
         picture.value = encode_image(_side_by_side(generator, ws), max(1, DISPLAY_SIDE // generator.size))
         caption.value = (
             f"Left: seed {first.value}. Middle: seed {second.value}. Right: the left face, with the codes of the "
-            f"middle one from: {crossover.label}."
+            f"middle one from: {crossover.label}"
+            + "".join(f", {name} {slider.value:+g}" for name, slider in sliders.items() if slider.value)
+            + "."
         )
 
-    for control in (first, second, truncation, crossover):
+    controls = [first, second, truncation, crossover, *sliders.values()]
+    for control in controls:
         control.observe(draw, names="value")
     draw()
-    return ipywidgets.VBox([first, second, truncation, crossover, picture, caption])
+    return ipywidgets.VBox([*controls, picture, caption])
 
 
 def sample_seed(generator: Generator, seed: int, truncation: float) -> Tensor:

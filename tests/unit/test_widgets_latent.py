@@ -25,7 +25,7 @@ def generator() -> Generator:
 
 def shown(widget) -> torch.Tensor:
     """The three faces on show, (3, 3, DISPLAY_SIDE, DISPLAY_SIDE)."""
-    picture = Image.open(io.BytesIO(widget.children[4].value))
+    picture = Image.open(io.BytesIO(widget.children[-2].value))
     assert picture.format == "JPEG"
     assert picture.size == (3 * DISPLAY_SIDE, DISPLAY_SIDE)
     return torch.stack(pil_to_tensor(picture).chunk(3, dim=2))
@@ -58,6 +58,18 @@ def test_control_changes_its_faces_alone(generator, child, value, expected):
     before = shown(widget)
     widget.children[child].value = value
     assert moved(before, shown(widget)) == expected
+
+
+def test_directions_move_the_mixture_alone(generator):
+    step = {name: torch.full((generator.w_dim,), size) for name, size in (("yaw", 0.1), ("smile", -0.1))}
+    widget = latent_explorer(generator, step)
+    assert [child.description for child in widget.children[4:6]] == ["yaw", "smile"]
+    before = shown(widget)
+    widget.children[4].value = widget.children[4].max
+    assert moved(before, shown(widget)) == [False, False, True]
+    assert "yaw +15" in widget.children[-1].value and "smile" not in widget.children[-1].value
+    widget.children[4].value = 0
+    assert moved(before, shown(widget)) == [False] * 3
 
 
 def test_value_set_back_gives_the_same_picture(generator):
