@@ -47,9 +47,6 @@ def add_parser(subparsers: Subparsers) -> None:
         "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
     )
     prior.add_argument("--r1-gamma", type=float, help="weight of the R1 penalty (default: 0.0004 size^2 / batch)")
-    prior.add_argument(
-        "--projected", type=float, default=0.0, help="weight of a discriminator on ImageNet features (default: 0, none)"
-    )
     restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
     _add_run_arguments(restorer, batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
@@ -103,9 +100,7 @@ def run_prior(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
-    config = PriorConfig(
-        chosen.gan, projected=args.projected, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma)
-    )
+    config = PriorConfig(chosen.gan, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma))
     faces = _faces(args.data, chosen.size)
     accelerator = Accelerator(mixed_precision=args.precision)
     run_config = _run_config(args, images=0)

@@ -13,15 +13,13 @@ from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit, load_discriminator, load_generator, read_checkpoint
 from bfr_lite.data import FaceDataset
-from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import grid
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
 from bfr_lite.training.adversarial import frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import discriminator_loss, generator_loss
-from bfr_lite.training.projected import ProjectedDiscriminator, see
+from bfr_lite.training.losses import generator_loss
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,6 @@ class PriorConfig:
         gan: sizes of both networks; `gan.size` is the resolution trained.
         lr: Adam's learning rate for both networks.
         r1_gamma: weight of the R1 penalty; None is a rule, see `auto_r1_gamma`.
-        projected: weight of a second, projected discriminator in the generator's loss; zero leaves it out.
         r1_every: steps between two R1 penalties (lazy regularisation, StyleGAN2 B).
         style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1).
         ema_half_life: of the averaged generator, in pictures.
@@ -46,7 +43,6 @@ class PriorConfig:
     lr: float = 2.5e-3
     r1_gamma: float | None = None
     r1_every: int = 16
-    projected: float = 0.0
     style_mixing: float = 0.5
     ema_half_life: float = 10_000
     noise: bool = False
@@ -76,10 +72,6 @@ class PriorTask:
             "discriminator": discriminator,
             "augment": AdaptiveAugment(),
         }
-        self.eye = ImageNetFeatures() if config.projected else None
-        if self.eye:
-            self.modules["judge"] = ProjectedDiscriminator(self.eye, init)
-            self.eye.to(accelerator.device)
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
         trained = [p for name, p in generator.named_parameters() if config.noise or not name.endswith("noise_strength")]
@@ -87,9 +79,6 @@ class PriorTask:
             "generator": torch.optim.Adam(trained, lr=config.lr, betas=(0.0, 0.99), eps=1e-8),
             "discriminator": self._lazy_adam(discriminator),
         }
-        if self.eye:
-            heads = self.modules["judge"].heads.parameters()
-            self.optimizers["judge"] = torch.optim.Adam(heads, lr=config.lr, betas=(0.0, 0.99))
 
     def _lazy_adam(self, discriminator: nn.Module) -> torch.optim.Adam:
         """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B).
@@ -120,8 +109,6 @@ class PriorTask:
         """
         smaller = read_checkpoint(path)["modules"]
         for name, module in self.modules.items():
-            if name not in smaller:  # a judge that this stage is the first to have
-                continue
             own = module.state_dict()
             left = ("from_rgb",) if self.config.noise else ("from_rgb", "noise_strength")
             taken = {k: v for k, v in smaller[name].items() if k in own and not any(part in k for part in left)}
@@ -139,8 +126,6 @@ class PriorTask:
         with self.accelerator.autocast():
             fake = self._draw(len(real), rng)
         report = train_discriminator(self, real, fake, step, rng)
-        if self.eye:
-            report |= self._train_judge(real, fake, rng)
         report |= self._train_generator(fake, rng)
         generator, average = self.modules["generator"], self.modules["generator_ema"]
         ema_update(average, generator, ema_decay(self.batch, step * self.batch, config.ema_half_life))
@@ -158,27 +143,12 @@ class PriorTask:
         ws = torch.where(use_second[:, :, None].to(z.device), second[:, None], first[:, None])
         return generator(ws, noise=rng)
 
-    def _train_judge(self, real: Tensor, fake: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """One update of the projected discriminator."""
-        judge, augment = self.modules["judge"], self.modules["augment"]
-        with self.accelerator.autocast():
-            with torch.no_grad():
-                features = [see(self.eye, augment(images, rng)) for images in (real, fake)]
-            loss = discriminator_loss(*(judge(part) for part in features))
-        optimise(self.accelerator, self.optimizers["judge"], loss)
-        return {"loss_judge": loss.item()}
-
     def _train_generator(self, fake: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """Follow the updated discriminators. The pictures they were trained on serve again: drawing new ones costs more
-        than it brings."""
-        judges = [self.modules[name] for name in ("discriminator", "judge") if name in self.modules]
-        with frozen(*judges):
+        """Follow the updated discriminator. The pictures it saw serve again; new ones cost more than they bring."""
+        discriminator = self.modules["discriminator"]
+        with frozen(discriminator):
             with self.accelerator.autocast():
-                images = self.modules["augment"](fake, rng)
-                loss = generator_loss(self.modules["discriminator"](images))
-                if self.eye:
-                    scores = self.modules["judge"](see(self.eye, images))
-                    loss = loss + self.config.projected * generator_loss(scores)
+                loss = generator_loss(discriminator(self.modules["augment"](fake, rng)))
             optimise(self.accelerator, self.optimizers["generator"], loss)
         return {"loss_g": loss.item()}
 
