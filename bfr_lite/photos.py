@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from bfr_lite.alignment import alignment_matrix, as_rgb, estimate_pitch, estimate_yaw, template, transform, warp
+from bfr_lite.cascade import LIMITS, CascadeDetector
+from bfr_lite.download import MissingFileError
 from bfr_lite.faces import Face, FaceDetector
 from bfr_lite.paste import enlarge, face_mask, match_colours, paste
 from bfr_lite.restorer import Restorer
@@ -32,7 +34,15 @@ class FoundFace:
     left_out: str
 
 
-def find_faces(photo: np.ndarray, detector: FaceDetector) -> tuple[FoundFace, ...]:
+def available_detector() -> tuple[FaceDetector | CascadeDetector, str]:
+    """YuNet, and no remark; or, where it is not here and cannot be fetched, the cascade, and a remark on its limits."""
+    try:
+        return FaceDetector(), ""
+    except MissingFileError as error:
+        return CascadeDetector(), f"{LIMITS}. It stands in, for there is no YuNet: {error}"
+
+
+def find_faces(photo: np.ndarray, detector: FaceDetector | CascadeDetector) -> tuple[FoundFace, ...]:
     """Faces in `photo` (H, W, 3) uint8 RGB, the largest first, each with why it cannot be restored, if so."""
     return tuple(_judge(face) for face in detector.detect(as_rgb(photo)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,11 +63,13 @@ def _face_work(restorer: Restorer, args: argparse.Namespace) -> Work:
 
 
 def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
-    from bfr_lite.faces import FaceDetector, FaceError
+    from bfr_lite.faces import FaceError
     from bfr_lite.images import load_image, save_uint8, tensor_to_uint8
-    from bfr_lite.photos import find_faces, restore_photo
+    from bfr_lite.photos import available_detector, find_faces, restore_photo
 
-    detector = FaceDetector()
+    detector, remark = available_detector()
+    if remark:
+        print(f"bfr-lite: {remark}", file=sys.stderr)
 
     def work(source: Path, target: Path) -> dict[str, object]:
         photo = tensor_to_uint8(load_image(source))
