@@ -7,7 +7,8 @@ and uint8 arrays into such tensors and back, and refuses what would only fail la
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,19 +49,32 @@ def check_images(images: Tensor, size: int | None = None, channels: int = 3, nam
         raise ImageError(f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}]: scale or clamp them first")
 
 
-def load_image(path: str | os.PathLike) -> Tensor:
-    """Read a picture file as a (3, H, W) float32 tensor in [0, 1]; EXIF rotation applied, any mode made RGB.
+@contextmanager
+def opened(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """A picture file as PIL opens it. Whatever fails while it is read becomes an `ImageError`.
 
-    Raises `FileNotFoundError` when there is no such file, `ImageError` when it is no readable picture.
+    Raises `FileNotFoundError` when there is no such file, `ImageError` when it is no readable picture or several.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such picture: {path}")
     try:
         with Image.open(path) as picture:
-            return pil_to_tensor(picture)
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format != "MPO":  # in an MPO, a camera's JPEG, the others are previews
+                raise ImageError(f"{path} holds {frames} pictures, frames or pages: save the one you mean by itself")
+            yield picture
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
+
+
+def load_image(path: str | os.PathLike) -> Tensor:
+    """Read a picture file as a (3, H, W) float32 tensor in [0, 1]; EXIF rotation applied, any mode made RGB.
+
+    Raises as `opened`.
+    """
+    with opened(path) as picture:
+        return pil_to_tensor(picture)
 
 
 def save_image(image: Tensor, path: str | os.PathLike) -> None:
@@ -68,22 +82,27 @@ def save_image(image: Tensor, path: str | os.PathLike) -> None:
     save_uint8(tensor_to_uint8(image), path)
 
 
-def save_uint8(picture: np.ndarray, path: str | os.PathLike) -> None:
-    """Write an (H, W, 3) uint8 array to `path`, whole or not at all; the suffix chooses the format."""
+def save_uint8(picture: np.ndarray, path: str | os.PathLike, icc_profile: bytes | None = None) -> None:
+    """Write an (H, W, 3 or 4) uint8 array to `path`, whole or not at all; the suffix chooses the format."""
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise ImageError(f"cannot write {path}: use a suffix such as .png or .jpg")
     with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary, format=kind)
+        Image.fromarray(picture).save(temporary, format=kind, icc_profile=icc_profile)
+
+
+def upright_rgb(picture: Image.Image) -> Image.Image:
+    """A PIL picture of any mode as RGB, turned as its EXIF says."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        picture = picture.point(lambda value: value / 257)  # 16 bits of grey, which `convert` would clip at 255
+    return picture.convert("RGB")
 
 
 def pil_to_tensor(picture: Image.Image) -> Tensor:
     """A PIL picture of any mode as a (3, H, W) float32 tensor in [0, 1]."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        picture = picture.point(lambda value: value / 257)  # 16 bits of grey, which `convert` would clip at 255
-    array = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    array = np.asarray(upright_rgb(picture), dtype=np.float32)
     return torch.from_numpy(array / 255).permute(2, 0, 1).contiguous()
 
 

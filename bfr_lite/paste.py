@@ -50,7 +50,7 @@ def match_colours(restored: Tensor, damaged: Tensor) -> Tensor:
 
 
 def enlarge(photo: np.ndarray, scale: int) -> np.ndarray:
-    """The whole photo (H, W, 3) uint8 at `scale` times its size, by Lanczos; itself at scale 1."""
+    """The whole photo, (H, W, 3) or (H, W) uint8, at `scale` times its size, by Lanczos; itself at scale 1."""
     if scale == 1:
         return photo
     height, width = photo.shape[:2]

@@ -64,7 +64,7 @@ def _face_work(restorer: Restorer, args: argparse.Namespace) -> Work:
 
 def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
     from bfr_lite.faces import FaceError
-    from bfr_lite.images import load_image, save_uint8, tensor_to_uint8
+    from bfr_lite.photo_files import read_photo, write_photo
     from bfr_lite.photos import available_detector, find_faces, restore_photo
 
     detector, remark = available_detector()
@@ -72,12 +72,13 @@ def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
         print(f"bfr-lite: {remark}", file=sys.stderr)
 
     def work(source: Path, target: Path) -> dict[str, object]:
-        photo = tensor_to_uint8(load_image(source))
-        found = find_faces(photo, detector)
+        photo = read_photo(source)
+        found = find_faces(photo.pixels, detector)
         if all(one.left_out for one in found):
             reasons = "; ".join(one.left_out for one in found) or "none was found"
             raise FaceError(f"no face to restore: {reasons}")
-        save_uint8(restore_photo(photo, found, restorer, args.fidelity, args.scale), target)
+        pixels = restore_photo(photo.pixels, found, restorer, args.fidelity, args.scale)
+        write_photo(target, photo, pixels, args.scale)
         faces = [
             {
                 "box": one.face.box.round().tolist(),

@@ -1,0 +1,46 @@
+"""Photo files in and out, with what they carry besides colours: transparency and a colour profile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ImageOps
+
+from bfr_lite.images import opened, save_uint8, upright_rgb
+from bfr_lite.paste import enlarge
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFile:
+    """A photo as read from a file.
+
+    pixels: (H, W, 3) uint8 RGB, upright. alpha: (H, W) uint8, or None when all is opaque. icc_profile: what the file
+    says its RGB means, or None; of other colour models it is dropped, for it would not fit RGB.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+
+
+def read_photo(path: str | os.PathLike) -> PhotoFile:
+    """Read a photo file. Raises as `images.opened`."""
+    with opened(path) as picture:
+        pixels = np.asarray(upright_rgb(picture))
+        alpha = None
+        if picture.has_transparency_data:
+            alpha = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))[..., 3]
+        profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
+        return PhotoFile(pixels, alpha, profile)
+
+
+def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray, scale: int = 1) -> None:
+    """Write `pixels` (scale H, scale W, 3) in place of the photo's own, with its transparency and profile.
+
+    Whole or not at all; the suffix chooses the format. Raises `ImageError` for a suffix that cannot be written.
+    """
+    if photo.alpha is not None:
+        pixels = np.dstack([pixels, enlarge(photo.alpha, scale)])
+    save_uint8(pixels, path, photo.icc_profile)

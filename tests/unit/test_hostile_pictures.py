@@ -1,0 +1,164 @@
+"""Every kind of file that people, or worse, hand to `bfr-lite restore`: a restored picture or one clear line each."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image, ImageCms
+
+from bfr_lite import cli
+from bfr_lite.checkpoints import save_weights
+from bfr_lite.photo_files import read_photo, write_photo
+from bfr_lite.presets import preset
+from bfr_lite.restorer import Restorer
+
+FACE = Image.fromarray(skimage.data.astronaut()[:256, 96:352])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A restorer that is quick."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, Restorer(preset("tiny"), generator=torch.Generator().manual_seed(0)), {"preset": "tiny"})
+    return path
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that promises `width` x `height` pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+def sixteen_bits() -> bytes:
+    return encoded(Image.fromarray(np.asarray(FACE.convert("L")).astype(np.uint16) * 257), "PNG")
+
+
+GOOD = {
+    "plain.png": encoded(FACE, "PNG"),
+    "one_pixel.png": encoded(FACE.resize((1, 1)), "PNG"),
+    "sixteen_bits.png": sixteen_bits(),
+    "cmyk.jpg": encoded(FACE.convert("CMYK"), "JPEG"),
+    "palette.png": encoded(FACE.convert("P"), "PNG"),
+    "grey.jpg": encoded(FACE.convert("L"), "JPEG"),
+    "grey_and_alpha.png": encoded(FACE.convert("LA"), "PNG"),
+    "still.gif": encoded(FACE, "GIF"),
+    "a_png_called.jpg": encoded(FACE, "PNG"),
+    "with spaces, ünï and 写真.png": encoded(FACE, "PNG"),
+}
+
+BAD = {
+    "empty.png": (b"", "cannot read"),
+    "text.jpg": (b"not a picture at all", "cannot read"),
+    "truncated.png": (GOOD["plain.png"][:-2000], "cannot read"),
+    "header_only.png": (GOOD["plain.png"][:20], "cannot read"),
+    "bomb.png": (png_header(60_000, 60_000), "exceeds limit"),
+    "lying.png": (png_header(64, 64), "cannot read"),
+    "animated.gif": (encoded(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)]), "holds 2 pictures"),
+    "pages.tiff": (encoded(FACE, "TIFF", save_all=True, append_images=[FACE, FACE]), "holds 3 pictures"),
+    "thin.png": (encoded(FACE.resize((5000, 1)), "PNG"), "an aligned face is square, this is 5000x1"),
+    "script.png": (b"#!/bin/sh\ntouch /tmp/owned\n", "cannot read"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_pictures_of_any_kind_are_restored(name, weights, tmp_path, capsys):
+    source, out = tmp_path / name, tmp_path / "out"
+    source.write_bytes(GOOD[name])
+    assert cli.main(["restore", str(source), "-o", str(out), "--weights", str(weights)]) == 0
+    assert capsys.readouterr().err == ""
+    (written,) = out.iterdir()
+    assert written.name == f"{source.stem}.png"
+    assert Image.open(written).size == (32, 32)
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_face_is_one_clear_line_and_nothing_is_written(name, weights, tmp_path, capsys):
+    source, out = tmp_path / name, tmp_path / "out"
+    source.write_bytes(BAD[name][0])
+    assert cli.main(["restore", str(source), "-o", str(out), "--weights", str(weights)]) == 1
+    failed, total = capsys.readouterr().err.splitlines()
+    assert failed.startswith(f"failed: {source}: ") and BAD[name][1] in failed
+    assert total == "1 of 1 pictures failed"
+    assert list(out.iterdir()) == []
+
+
+def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name, data in (("a.png", GOOD["plain.png"]), ("b.png", b""), ("c.jpg", GOOD["grey.jpg"])):
+        (folder / name).write_bytes(data)
+    assert cli.main(["restore", str(folder), "-o", str(out), "--weights", str(weights)]) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    assert "1 of 3 pictures failed" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_made_is_one_clear_line(weights, tmp_path, capsys):
+    (tmp_path / "face.png").write_bytes(GOOD["plain.png"])
+    (tmp_path / "out").write_text("a file where the folder should be")
+    arguments = ["restore", str(tmp_path / "face.png"), "-o", str(tmp_path / "out"), "--weights", str(weights)]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "out") in error and len(error.splitlines()) == 1
+    assert (tmp_path / "out").read_text() == "a file where the folder should be"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
+def test_a_folder_that_may_not_be_written(weights, tmp_path, capsys):
+    (tmp_path / "face.png").write_bytes(GOOD["plain.png"])
+    (tmp_path / "out").mkdir(mode=0o500)
+    arguments = ["restore", str(tmp_path / "face.png"), "-o", str(tmp_path / "out"), "--weights", str(weights)]
+    assert cli.main(arguments) == 1
+    assert "Permission denied" in capsys.readouterr().err
+
+
+class TestPhotoFile:
+    def test_transparency_and_profile_survive(self, tmp_path):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        picture = FACE.copy()
+        picture.putalpha(Image.linear_gradient("L"))
+        picture.save(tmp_path / "in.png", icc_profile=profile)
+        photo = read_photo(tmp_path / "in.png")
+        write_photo(tmp_path / "out.png", photo, 255 - photo.pixels)
+        written = Image.open(tmp_path / "out.png")
+        assert written.mode == "RGBA" and written.info["icc_profile"] == profile
+        assert np.array_equal(np.asarray(written)[..., 3], np.asarray(picture)[..., 3])
+        assert np.array_equal(np.asarray(written)[..., :3], 255 - np.asarray(FACE))
+
+    def test_an_enlarged_photo_has_its_transparency_enlarged(self, tmp_path):
+        picture = FACE.copy()
+        picture.putalpha(128)
+        picture.save(tmp_path / "in.png")
+        photo = read_photo(tmp_path / "in.png")
+        write_photo(tmp_path / "out.png", photo, np.zeros((512, 512, 3), np.uint8), scale=2)
+        written = np.asarray(Image.open(tmp_path / "out.png"))
+        assert written.shape == (512, 512, 4) and (written[..., 3] == 128).all()
+
+    def test_a_profile_of_another_colour_model_is_dropped(self, tmp_path):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        FACE.convert("L").save(tmp_path / "grey.png", icc_profile=profile)
+        assert read_photo(tmp_path / "grey.png").icc_profile is None
+
+    def test_a_camera_held_sideways(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        FACE.crop((0, 0, 100, 50)).save(tmp_path / "turned.png", exif=exif)
+        photo = read_photo(tmp_path / "turned.png")
+        assert photo.pixels.shape == (100, 50, 3) and photo.alpha is None
+        write_photo(tmp_path / "out.png", photo, photo.pixels)
+        assert Image.open(tmp_path / "out.png").getexif().get(0x0112, 1) == 1, "upright already"
