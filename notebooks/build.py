@@ -28,7 +28,8 @@ INDEX = """<!doctype html>
 <title>bfr_lite</title>
 <style>
   :root {{ color-scheme: light dark; }}
-  body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; }}
+  body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }}
+  a {{ color: light-dark(#1a5fb4, #8ab4f8); }}
   img {{ max-width: 100%; }}
   ul {{ list-style: none; padding: 0; }}
   li {{ margin: .3rem 0; }}
@@ -96,13 +97,15 @@ def main() -> int:
     pages, copies = args.output / "html", args.output / "notebooks"
     for folder in (pages, copies):
         folder.mkdir(parents=True, exist_ok=True)
-    entries, table = [], []
-    for path in args.notebooks or sorted(HERE.glob("0*.ipynb")):
+    paths = args.notebooks or sorted(HERE.glob("0*.ipynb"))
+    series = {path.stem: title(nbformat.read(path, as_version=4), path.stem) for path in paths}
+    table = []
+    for path in paths:
         print(f"running {path.name}", flush=True)
         notebook, line = execute(path, copies / path.name)
-        (pages / f"{path.stem}.html").write_text(page(notebook, path.stem), encoding="utf-8")
-        entries.append(f'<li><a href="{path.stem}.html">{html.escape(title(notebook, path.stem))}</a></li>')
+        (pages / f"{path.stem}.html").write_text(page(notebook, path.stem, series), encoding="utf-8")
         table.append(line)
+    entries = [f'<li><a href="{stem}.html">{html.escape(name)}</a></li>' for stem, name in series.items()]
     picture = ""
     if args.picture:
         shutil.copyfile(args.picture, pages / args.picture.name)

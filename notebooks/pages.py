@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import nbformat
-from jinja2 import pass_context
+from jinja2 import FileSystemLoader, pass_context
 from jinja2.runtime import Context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 HERE = Path(__file__).parent
-MATHJAX = re.compile(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.DOTALL)
 INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
 NOTEBOOK_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.ipynb(#[^"]*)?"')
 
@@ -35,7 +36,10 @@ class Renderer(IPythonRenderer):
 
 
 class PageExporter(HTMLExporter):
-    """nbconvert's HTML, rendered by `Renderer`, without MathJax from a server."""
+    """nbconvert's HTML by our template `page.html.j2`, with Markdown rendered by `Renderer`."""
+
+    def __init__(self):
+        super().__init__(embed_images=True, extra_loaders=[FileSystemLoader(HERE)], template_file="page.html.j2")
 
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
@@ -46,9 +50,20 @@ class PageExporter(HTMLExporter):
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
-def page(notebook: nbformat.NotebookNode, name: str) -> str:
-    """An executed notebook as one HTML page, whose links to other notebooks lead to their pages."""
-    body, _ = PageExporter(embed_images=True).from_notebook_node(
-        notebook, {"metadata": {"name": name, "path": str(HERE)}}
-    )
-    return NOTEBOOK_LINK.sub(r'href="\1.html\2"', MATHJAX.sub("", body))
+def page(notebook: nbformat.NotebookNode, name: str, series: Mapping[str, str]) -> str:
+    """An executed notebook as one HTML page, whose links to other notebooks lead to their pages.
+
+    `series`: title of every page by its name, in their order, for the links at the top and at the end.
+    """
+    metadata = {"name": name, "path": str(HERE)}
+    resources = {"metadata": metadata, "series": dict(series), "dark_theme": dark_theme()}
+    body, _ = PageExporter().from_notebook_node(notebook, resources)
+    return NOTEBOOK_LINK.sub(r'href="\1.html\2"', body)
+
+
+@cache
+def dark_theme() -> str:
+    """JupyterLab's dark colours, as nbconvert has them, for readers whose system is dark."""
+    files = (Path(folder, "static", "theme-dark.css") for folder in HTMLExporter().template_paths)
+    colours = next(file for file in files if file.is_file()).read_text(encoding="utf-8")
+    return f"@media (prefers-color-scheme: dark) {{ {colours} }}"

@@ -1,11 +1,13 @@
 """The HTML pages that `make notebooks` writes."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
+SERIES = {"zero": "00 · Before", "one": "01 · This & that"}
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 
 
@@ -19,7 +21,7 @@ def pages():
 
 def html_of(pages, text):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
-    return pages.page(notebook, "one")
+    return pages.page(notebook, "one", SERIES)
 
 
 @pytest.mark.parametrize("text", ["so $\\sigma^2$ it is", "$$ \\frac{1}{2} $$", "<details>\nof $r = 2^k$\n</details>"])
@@ -35,9 +37,29 @@ def test_links_to_notebooks_lead_to_pages(pages):
     assert 'href="https://a.b/c.ipynb"' in html
 
 
+def test_a_page_leads_to_the_others_and_says_which_it_is(pages):
+    html = html_of(pages, "text")
+    assert html.count('href="index.html"') == html.count('href="zero.html" title="00 · Before">00</a>') == 2
+    assert html.count('aria-current="page" href="one.html" title="01 · This &amp; that">01</a>') == 2
+
+
+def test_a_page_asks_no_server_for_anything_and_can_be_dark(pages):
+    html = html_of(pages, "text")
+    assert not re.findall(r'(?:src|href)="https?://', html)
+    assert "prefers-color-scheme: dark" in html
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_every_link_between_notebooks_leads_somewhere(path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    targets = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert not [link for link in targets if not (FOLDER / link).exists()]
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("0*.ipynb")), ids=lambda path: path.stem)
 def test_every_formula_of_the_series_can_be_drawn(pages, path):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-    body = pages.page(notebook, path.stem).split("<body")[1]
+    body = pages.page(notebook, path.stem, SERIES).split("<body")[1]
     assert "\\frac" not in body and "$" not in body
