@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bfr_lite.frechet import FaceFeatures, frechet_distance
+from bfr_lite.frechet import FaceFeatures, frechet_distance, precision_recall
 
 
 def draw(count, dimensions, seed):
@@ -45,3 +45,20 @@ def test_sets_that_do_not_fit_are_refused(other):
 
 def test_features_of_any_size_are_vectors():
     assert FaceFeatures()([torch.rand(2, 3, 32, 32), torch.rand(1, 3, 64, 64)]).shape == (3, 1280)
+
+
+def test_precision_and_recall_tell_quality_from_variety():
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(200, 2, generator=rng)
+    half = real[real[:, 0] > 0][:80] + 0.01
+    precision, recall = precision_recall(half, real)
+    assert precision > 0.95, "all of it looks real"
+    assert recall < 0.7, "half of the variety is missing"
+    assert precision_recall(real + 100, real) == (0.0, 0.0)
+    assert precision_recall(real, real) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("shape", "neighbours"), [((10, 3), 3), ((10, 2), 10), ((10, 2), 0)])
+def test_precision_of_sets_that_do_not_fit(shape, neighbours):
+    with pytest.raises(ValueError, match=r"needed|neighbours must"):
+        precision_recall(torch.zeros(shape), torch.zeros(20, 2), neighbours)
