@@ -10,6 +10,7 @@ from importlib import import_module
 
 _MODULE_OF = {
     "degradation_playground": "degradation",
+    "feature_explorer": "features",
     "fidelity_slider": "fidelity",
     "latent_explorer": "latent",
     "mmrb_inspector": "mmrb",
