@@ -29,7 +29,8 @@ class FeatureExplorer(VBox):
     """
 
     def __init__(self, restorer: Restorer, lq: Tensor):
-        self._lq, self._stages = lq, restorer.features(lq)
+        features = restorer.features(lq.to(restorer.codec.mean_ws.device))
+        self._lq, self._stages = lq, {name: value.cpu() for name, value in features.items()}
         maps = [name for name, value in self._stages.items() if value.ndim == 4]
         self.face = IntSlider(0, min=0, max=len(lq) - 1, description="face")
         self.stage = Dropdown(options=maps, value=f"encoder.{restorer.preset.size // 4}", description="stage")
