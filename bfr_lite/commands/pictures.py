@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tqdm import tqdm
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 Job = tuple[Path, Path]  # the picture to read, the picture to write
-Work = Callable[[Path, Path], dict[str, object]]  # does one job, returns facts for the JSON report
+# Does one job and returns facts for the JSON report; "summary", a line, is told in the plain one, too.
+Work = Callable[[Path, Path], dict[str, object]]
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +70,11 @@ def process(jobs: Sequence[Job], work: Work, verb: str, as_json: bool) -> int:
     written: list[dict[str, object]] = []
     failed: list[dict[str, object]] = []
     for source, target in tqdm(jobs, desc=verb, unit="picture", delay=1, disable=None):
+        started = time.perf_counter()
         try:
-            written.append({"input": str(source), "output": str(target), **work(source, target)})
+            facts = work(source, target)
+            seconds = round(time.perf_counter() - started, 3)
+            written.append({"input": str(source), "output": str(target), "seconds": seconds, **facts})
         except (ValueError, OSError) as error:
             failed.append({"input": str(source), "error": str(error)})
     if as_json:
@@ -81,7 +86,7 @@ def process(jobs: Sequence[Job], work: Work, verb: str, as_json: bool) -> int:
 
 def _report(written: Sequence[dict[str, object]], failed: Sequence[dict[str, object]]) -> None:
     for fact in written:
-        print(f"{fact['input']} -> {fact['output']}")
+        print(": ".join(filter(None, [f"{fact['input']} -> {fact['output']}", fact.get("summary")])))
     for fact in failed:
         print(f"failed: {fact['input']}: {fact['error']}", file=sys.stderr)
     if failed:

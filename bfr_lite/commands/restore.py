@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from bfr_lite.commands import Subparsers, command_parser
 from bfr_lite.commands.pictures import Work, add_picture_arguments, plan, process
 
 if TYPE_CHECKING:
+    from bfr_lite.photos import FoundFace
     from bfr_lite.restorer import Restorer
 
 EXAMPLE = """
@@ -79,15 +81,23 @@ def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
             raise FaceError(f"no face to restore: {reasons}")
         pixels = restore_photo(photo.pixels, found, restorer, args.fidelity, args.scale)
         write_photo(target, photo, pixels, args.scale)
-        faces = [
-            {
-                "box": one.face.box.round().tolist(),
-                "yaw": round(one.yaw),
-                "pitch": round(one.pitch),
-                "left_out": one.left_out,
-            }
-            for one in found
-        ]
-        return {"fidelity": args.fidelity, "weights": args.weights, "scale": args.scale, "faces": faces}
+        return {"fidelity": args.fidelity, "weights": args.weights, "scale": args.scale, **_about(found)}
 
     return work
+
+
+def _about(found: Sequence[FoundFace]) -> dict[str, object]:
+    """What the report says of the faces of one photo."""
+    faces = [
+        {
+            "box": one.face.box.round().tolist(),
+            "yaw": round(one.yaw),
+            "pitch": round(one.pitch),
+            "left_out": one.left_out,
+        }
+        for one in found
+    ]
+    turned = [f"{round(one.yaw):+d}°" for one in found if not one.left_out]
+    left = [f"one left out, {one.left_out}" for one in found if one.left_out]
+    restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, turned by {', '.join(turned)}"
+    return {"faces": faces, "summary": "; ".join([restored, *left])}

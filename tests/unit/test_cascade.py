@@ -82,7 +82,9 @@ def test_a_photo_is_restored_without_yunet(no_yunet, tmp_path, capsys):
     photo = skimage.data.astronaut()
     Image.fromarray(photo).save(tmp_path / "photo.png")
     assert cli.main(["restore", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--photo"]) == 0
-    assert "frontal faces only" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "frontal faces only" in said.err
+    assert "1 face restored, turned by " in said.out
     changed = (np.asarray(Image.open(tmp_path / "out" / "photo.png")) != photo).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert changed.mean() > 0.01
