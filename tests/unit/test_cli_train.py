@@ -186,3 +186,11 @@ def test_an_unknown_signal_is_wrong_use(faces, tmp_path, capsys):
         train_restorer(faces, tmp_path / "out", "--without", "luck")
     assert stop.value.code == 2
     assert "redegradation" in capsys.readouterr().err
+
+
+def test_training_starts_from_given_weights(faces, prior, tmp_path, capsys):
+    start = prior / "prior-tiny.safetensors"
+    assert train_prior(faces, tmp_path / "mine", "--stages", "32:4", "--start", start) == 0
+    assert read_card(tmp_path / "mine" / "prior-tiny.safetensors")["training"]["start"] == str(start)
+    assert train_prior(faces, tmp_path / "small", "--stages", "16:4", "32:4", "--start", start) == 2
+    assert "does not fit this network" in capsys.readouterr().err
