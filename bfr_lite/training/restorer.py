@@ -44,6 +44,7 @@ class LossWeights:
     latent: float = 0.2
     teacher: float = 0.2
     redegradation: float = 5.0
+    trust: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class RestorerTask:
             output, stages = self.modules["restorer"].forward_features(batch.lq, fidelity)
         report = {}
         if weights.adversarial:
-            report |= train_discriminator(self, batch.clean, output.image, step, rng)
+            report |= train_discriminator(self, batch.clean, stages["drawn"], step, rng)
         with frozen(self.modules["discriminator"]):
             losses = self._losses(weights, batch, output, stages, fidelity, rng)
             optimise(self.accelerator, self.optimizers["restorer"], sum(losses.values()))
@@ -176,24 +177,34 @@ class RestorerTask:
         fidelity: Tensor,
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Every term with a weight, already weighted, by name."""
+        """Every term with a weight, already weighted, by name.
+
+        They ask of what the generator draws, as if nothing were blended into it; the trust map has a loss of its own, in
+        which both pictures stand still. Trained together, the map poured the input in, and the generator drew what made
+        up for it.
+        """
+        drawn = stages["drawn"]
         with self.accelerator.autocast():
-            losses = {"pixel": weights.pixel * charbonnier(output.image, batch.clean).mean()}
+            losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean).mean()}
+            if weights.trust:
+                finest = output.pyramid[self.config.preset.size]
+                blended = drawn.detach().lerp(finest.detach().to(drawn.dtype), output.trust)
+                losses["trust"] = weights.trust * charbonnier(blended, batch.clean).mean()
             if weights.pyramid:
                 targets = {r: F.adaptive_avg_pool2d(batch.clean, r) for r in output.pyramid}
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
                 losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
             if self.eye:
-                distance = perceptual_distance(self.eye, output.image, batch.clean)
+                distance = perceptual_distance(self.eye, drawn, batch.clean)
                 losses["perceptual"] = weights.perceptual * distance.mean()
             if weights.adversarial or weights.feature:
-                losses |= self._judged(weights, batch.clean, output.image, fidelity, rng)
+                losses |= self._judged(weights, batch.clean, drawn, fidelity, rng)
             if len(batch.ws):
                 losses["latent"] = weights.latent * F.mse_loss(output.ws[-len(batch.ws) :], batch.ws)
             if weights.teacher:
                 losses["teacher"] = weights.teacher * self._teacher_distance(batch.clean, output.ws, stages)
             if weights.redegradation:
-                again = batch.degradation.apply_differentiable(output.image.clamp(0, 1), batch.params)
+                again = batch.degradation.apply_differentiable(drawn.clamp(0, 1), batch.params)
                 # weighed by fidelity: whoever trusts the prior alone is not asked what the input was
                 losses["redegradation"] = weights.redegradation * (fidelity * charbonnier(again, batch.lq)).mean()
         return losses

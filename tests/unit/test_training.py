@@ -314,3 +314,21 @@ def test_restorer_starts_from_a_trained_one_and_then_goes_on_from_its_own(tmp_pa
     assert near < far / 2
     resumed = train(tmp_path / "second", 8, str(tmp_path / "first" / "restorer-tiny.safetensors"))
     assert resumed.progress.steps == 2
+
+
+def test_the_trust_map_learns_without_moving_the_pictures_it_blends():
+    """What the generator draws, and the codec's picture, have losses of their own."""
+    task = restorer_task()
+    everything = task.config.weights
+    only = LossWeights(**{**dict.fromkeys(vars(everything), 0.0), "trust": everything.trust})
+    rng = step_rng(0, 0)
+    batch = task._draw_batch(torch.arange(4), rng)
+    fidelity = torch.ones(4)
+    restorer = task.modules["restorer"]
+    output, stages = restorer.forward_features(batch.lq, fidelity)
+    losses = task._losses(only, batch, output, stages, fidelity, rng)
+    assert set(losses) >= {"trust", "pixel"} and losses["pixel"] == 0
+    sum(losses.values()).backward()
+    moved = {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
+    assert any(name.startswith("trust.") for name in moved)
+    assert not any(name.startswith("generator.") or ".to_rgb." in name for name in moved)
