@@ -31,6 +31,8 @@ from bfr_lite.training.batches import Batch, draw_batch, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier, feature_distance
 
+NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -44,7 +46,7 @@ class LossWeights:
     latent: float = 0.2
     teacher: float = 0.2
     redegradation: float = 5.0
-    trust: float = 20.0
+    trust: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,9 @@ class RestorerTask:
             module.to(accelerator.device, memory_format=torch.channels_last)
         self.eye = ImageNetFeatures().to(accelerator.device) if config.weights.perceptual else None
         groups = [
-            {"params": [*restorer.codec.parameters(), *restorer.trust.parameters()], "lr": config.lr},
+            {"params": list(restorer.codec.parameters()), "lr": config.lr},
             {"params": list(restorer.generator.parameters()), "lr": config.generator_lr},
+            {"params": list(restorer.trust.parameters()), "lr": 10 * config.lr},  # few numbers, with far to go
         ]
         self.optimizers = {
             "restorer": torch.optim.Adam(groups, betas=(0.9, 0.99)),
@@ -179,17 +182,17 @@ class RestorerTask:
     ) -> dict[str, Tensor]:
         """Every term with a weight, already weighted, by name.
 
-        They ask of what the generator draws, as if nothing were blended into it; the trust map has a loss of its own, in
-        which both pictures stand still. Trained together, the map poured the input in, and the generator drew what made
-        up for it.
+        They ask of what the generator draws, as if nothing were blended into it; the trust map has a question of its
+        own, see `nearer`. Trained on the blend, the map poured the input in, for the mean of two wrong pictures has the
+        smaller error, and the generator drew what made up for it.
         """
         drawn = stages["drawn"]
         with self.accelerator.autocast():
             losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean).mean()}
             if weights.trust:
-                finest = output.pyramid[self.config.preset.size]
-                blended = drawn.detach().lerp(finest.detach().to(drawn.dtype), output.trust)
-                losses["trust"] = weights.trust * charbonnier(blended, batch.clean).mean()
+                wanted = nearer(output.pyramid[self.config.preset.size], drawn, batch.clean)
+                missed = (stages["trust"] - wanted).square().mean(dim=(1, 2, 3))
+                losses["trust"] = weights.trust * (fidelity * missed).mean()
             if weights.pyramid:
                 targets = {r: F.adaptive_avg_pool2d(batch.clean, r) for r in output.pyramid}
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
@@ -246,6 +249,17 @@ class RestorerTask:
         placed = lq.to(self.accelerator.device)
         restored = [average(placed, fidelity).image.clamp(0, 1).cpu() for fidelity in (0.0, 0.5, 1.0)]
         return grid(torch.cat([lq, *restored, clean]), 8)
+
+
+@torch.no_grad()
+def nearer(one: Tensor, other: Tensor, clean: Tensor) -> Tensor:
+    """Where `one` is nearer to `clean` than `other` is, all (B, 3, H, W): (B, 1, H, W) of ones and zeros.
+
+    Errors are averaged over a neighbourhood first, so that the answer is about places and not about single pixels.
+    """
+    side = 2 * (clean.shape[-1] // NEIGHBOURHOODS // 2) + 1
+    apart = (one - clean).abs() - (other - clean).abs()
+    return (F.avg_pool2d(apart.mean(dim=1, keepdim=True), side, stride=1, padding=side // 2) < 0).to(clean.dtype)
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:

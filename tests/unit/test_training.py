@@ -17,7 +17,7 @@ from bfr_lite.restorer import Restorer
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
-from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask, nearer
 
 TINY = preset("tiny")
 
@@ -314,6 +314,16 @@ def test_restorer_starts_from_a_trained_one_and_then_goes_on_from_its_own(tmp_pa
     assert near < far / 2
     resumed = train(tmp_path / "second", 8, str(tmp_path / "first" / "restorer-tiny.safetensors"))
     assert resumed.progress.steps == 2
+
+
+def test_nearer_compares_neighbourhoods():
+    clean = torch.zeros(1, 3, 40, 40)
+    one, other = clean.clone(), clean + 0.1
+    one[..., 20:] = 0.3
+    one[..., 5, 5] = 0.9  # a single pixel does not make a place
+    answer = nearer(one, other, clean)
+    assert answer.shape == (1, 1, 40, 40)
+    assert answer[..., :18].all() and not answer[..., 22:].any()
 
 
 def test_the_trust_map_learns_without_moving_the_pictures_it_blends():
