@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
+
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """Logistic loss of the discriminator: softplus(-real) + softplus(fake) (Goodfellow et al., 2014)."""
@@ -47,3 +49,14 @@ def feature_distance(output: Iterable[Tensor], target: Iterable[Tensor]) -> Tens
         for a, b in zip(output, target, strict=True)
     ]
     return torch.stack(distances).mean()
+
+
+@torch.no_grad()
+def nearer(one: Tensor, other: Tensor, clean: Tensor) -> Tensor:
+    """Where `one` is nearer to `clean` than `other` is, all (B, 3, H, W): (B, 1, H, W) of ones and zeros.
+
+    Errors are averaged over a neighbourhood first, so that the answer is about places and not about single pixels.
+    """
+    side = 2 * (clean.shape[-1] // NEIGHBOURHOODS // 2) + 1
+    apart = (one - clean).abs() - (other - clean).abs()
+    return (F.avg_pool2d(apart.mean(dim=1, keepdim=True), side, stride=1, padding=side // 2) < 0).to(clean.dtype)

@@ -29,9 +29,7 @@ from bfr_lite.training.adversarial import frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment
 from bfr_lite.training.batches import Batch, draw_batch, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import charbonnier, feature_distance
-
-NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
+from bfr_lite.training.losses import charbonnier, feature_distance, nearer
 
 
 @dataclass(frozen=True)
@@ -249,17 +247,6 @@ class RestorerTask:
         placed = lq.to(self.accelerator.device)
         restored = [average(placed, fidelity).image.clamp(0, 1).cpu() for fidelity in (0.0, 0.5, 1.0)]
         return grid(torch.cat([lq, *restored, clean]), 8)
-
-
-@torch.no_grad()
-def nearer(one: Tensor, other: Tensor, clean: Tensor) -> Tensor:
-    """Where `one` is nearer to `clean` than `other` is, all (B, 3, H, W): (B, 1, H, W) of ones and zeros.
-
-    Errors are averaged over a neighbourhood first, so that the answer is about places and not about single pixels.
-    """
-    side = 2 * (clean.shape[-1] // NEIGHBOURHOODS // 2) + 1
-    apart = (one - clean).abs() - (other - clean).abs()
-    return (F.avg_pool2d(apart.mean(dim=1, keepdim=True), side, stride=1, padding=side // 2) < 0).to(clean.dtype)
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:

@@ -15,9 +15,10 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
+from bfr_lite.training.losses import nearer
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
-from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask, nearer
+from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
 
 TINY = preset("tiny")
 
