@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
+CAUTION = 4.0  # what trusting wrongly costs against mistrusting wrongly: noise let in shows more than detail left out
 
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -60,3 +61,8 @@ def nearer(one: Tensor, other: Tensor, clean: Tensor) -> Tensor:
     side = 2 * (clean.shape[-1] // NEIGHBOURHOODS // 2) + 1
     apart = (one - clean).abs() - (other - clean).abs()
     return (F.avg_pool2d(apart.mean(dim=1, keepdim=True), side, stride=1, padding=side // 2) < 0).to(clean.dtype)
+
+
+def trust_distance(trust: Tensor, wanted: Tensor) -> Tensor:
+    """How far a trust map is from what `nearer` says of it, both (B, 1, H, W): squared error, cautious, (B,)."""
+    return (torch.where(wanted > 0, 1.0, CAUTION) * (trust - wanted).square()).mean(dim=(1, 2, 3))

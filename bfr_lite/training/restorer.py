@@ -29,7 +29,7 @@ from bfr_lite.training.adversarial import frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment
 from bfr_lite.training.batches import Batch, draw_batch, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import charbonnier, feature_distance, nearer
+from bfr_lite.training.losses import charbonnier, feature_distance, nearer, trust_distance
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,7 @@ class RestorerTask:
             losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean).mean()}
             if weights.trust:
                 wanted = nearer(output.pyramid[self.config.preset.size], drawn, batch.clean)
-                missed = (stages["trust"] - wanted).square().mean(dim=(1, 2, 3))
-                losses["trust"] = weights.trust * (fidelity * missed).mean()
+                losses["trust"] = weights.trust * (fidelity * trust_distance(stages["trust"], wanted)).mean()
             if weights.pyramid:
                 targets = {r: F.adaptive_avg_pool2d(batch.clean, r) for r in output.pyramid}
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]

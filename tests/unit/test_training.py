@@ -15,7 +15,7 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
-from bfr_lite.training.losses import nearer
+from bfr_lite.training.losses import nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
 from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
@@ -325,6 +325,12 @@ def test_nearer_compares_neighbourhoods():
     answer = nearer(one, other, clean)
     assert answer.shape == (1, 1, 40, 40)
     assert answer[..., :18].all() and not answer[..., 22:].any()
+
+
+def test_trusting_wrongly_costs_more_than_mistrusting_wrongly():
+    wanted = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    assert trust_distance(1 - wanted, wanted).tolist() == [4.0, 1.0]
+    assert trust_distance(wanted, wanted).tolist() == [0.0, 0.0]
 
 
 def test_the_trust_map_learns_without_moving_the_pictures_it_blends():
