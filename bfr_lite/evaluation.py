@@ -72,7 +72,8 @@ class Table:
 
 def markdown_table(heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """A Markdown table of cells aligned to the right, each row with its name before it."""
-    lines = [["", *heads], ["---"] + ["---:"] * len(heads), *([name, *cells] for name, cells in rows.items())]
+    escaped = {name.replace("|", "\\|"): cells for name, cells in rows.items()}
+    lines = [["", *heads], ["---"] + ["---:"] * len(heads), *([name, *cells] for name, cells in escaped.items())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bfr_lite.training.loop import RunConfig
     from bfr_lite.training.recipes import Result, Stage
 
-SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "feature", "pyramid")
+SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "feature", "pyramid", "trust")
 
 PRIOR_EXAMPLE = """
 bfr-lite train prior --preset lite --data congress --stages 32:40000 64:100000 128:400000 -o runs/prior-lite

@@ -9,6 +9,7 @@ import torch
 
 from bfr_lite import cli
 from bfr_lite.checkpoints import load_discriminator, load_generator, read_card
+from bfr_lite.commands.train import SIGNALS
 from bfr_lite.images import save_image
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.restorer import RestorerTask
@@ -86,7 +87,7 @@ def test_restorer_starts_from_a_prior_of_ones_own(faces, prior, source, tmp_path
     assert files(tmp_path) == [
         "checkpoint.pt", "log.csv", "restorer-tiny.json", "restorer-tiny.safetensors", "samples/00000008.png",
     ]  # fmt: skip
-    signals = {"pixel", "pyramid", "perceptual", "feature", "adversarial", "latent", "teacher", "redegradation"}
+    signals = {"pixel", *SIGNALS}
     assert signals | {"step", "images", "seconds", "loss_d", "sign_real", "augment_p", "r1"} == set(rows(tmp_path)[0])
     restorer = Restorer.from_pretrained(tmp_path / "restorer-tiny.safetensors")
     assert restorer.restore(torch.rand(3, 32, 32)).shape == (3, 32, 32)
@@ -95,8 +96,7 @@ def test_restorer_starts_from_a_prior_of_ones_own(faces, prior, source, tmp_path
 
 
 def test_signals_switched_off_are_in_neither_log_nor_card(faces, prior, tmp_path):
-    switched_off = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "feature", "pyramid")
-    options = [option for signal_name in switched_off for option in ("--without", signal_name)]
+    options = [option for signal_name in SIGNALS for option in ("--without", signal_name)]
     assert train_restorer(faces, tmp_path, "--prior", prior / "prior-tiny.safetensors", "--images", 4, *options) == 0
     assert list(rows(tmp_path)[0]) == ["step", "images", "seconds", "pixel"]
     weights = read_card(tmp_path / "restorer-tiny.safetensors")["training"]["weights"]

@@ -10,7 +10,7 @@ from bfr_lite import metrics
 from bfr_lite.baselines import DEFAULTS
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
-from bfr_lite.evaluation import Table, bootstrap_interval, comparison, evaluate, sample_damage
+from bfr_lite.evaluation import Table, bootstrap_interval, comparison, evaluate, markdown_table, sample_damage
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 
@@ -120,3 +120,7 @@ def test_json_has_every_value_and_no_nan(table):
 def test_a_wrong_name_says_what_there_is(table):
     with pytest.raises(ValueError, match="PSNR, distance of one, none"):
         table.values("two", "PSNR")
+
+
+def test_a_bar_in_a_name_does_not_make_a_cell():
+    assert markdown_table(["a"], {"|yaw|": ["1"]}).splitlines()[-1] == r"| \|yaw\| | 1 |"
