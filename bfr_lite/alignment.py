@@ -161,6 +161,16 @@ def estimate_pitch(landmarks: np.ndarray) -> np.ndarray:
     return np.degrees(np.arctan2((NOSE_LEVEL * eyes - down) * FACE_HEIGHT, NOSE_DEPTH * eyes))
 
 
+def mouth_width(landmarks: np.ndarray) -> np.ndarray:
+    """Width of the mouth (...,) from ``landmarks`` (..., 5, 2), in distances of the eyes, seen under the same yaw.
+
+    It widens as a smile draws the corners back.
+    """
+    points = _five_points(landmarks)
+    mouth, eyes = points[..., 4, :] - points[..., 3, :], points[..., 1, :] - points[..., 0, :]
+    return np.linalg.norm(mouth, axis=-1) / np.linalg.norm(eyes, axis=-1)
+
+
 def _nose(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nose tip in the oblique frame of the face: two numerators and their denominator, which is 0 in profile.
 

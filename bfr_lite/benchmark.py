@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from bfr_lite.alignment import mouth_width
 from bfr_lite.baselines import Method
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import PUBLISHED_SIZE, SMALLEST_SIDE, Degradation
@@ -155,12 +156,11 @@ def run_benchmark(
 def strata(faces: FaceDataset) -> dict[str, Tensor]:
     """Thirds of the faces by |yaw| and by smile, where landmarks are known.
 
-    Smile: how wide the mouth is, in distances of the eyes; both seen under the same yaw.
+    Smile: how wide the mouth is, see `alignment.mouth_width`.
     """
     if faces.landmarks is None or faces.yaw is None:
         return {}
-    points = faces.landmarks
-    width = (points[:, 4] - points[:, 3]).norm(dim=1) / (points[:, 1] - points[:, 0]).norm(dim=1)
+    width = torch.from_numpy(mouth_width(faces.landmarks.numpy())).float()
     return _thirds("|yaw|", faces.yaw.abs(), "°") | _thirds("mouth width", width, "")
 
 

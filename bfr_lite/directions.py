@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bfr_lite.alignment import estimate_pitch, estimate_yaw
+from bfr_lite.alignment import estimate_pitch, estimate_yaw, mouth_width
 from bfr_lite.landmarks import LandmarkNet
 from bfr_lite.stylegan2 import Generator
 
@@ -26,10 +26,9 @@ def measure_attributes(images: Tensor, landmarks: Callable[[Tensor], Tensor]) ->
     The signs are those of `alignment.estimate_yaw` and `estimate_pitch`. Smile is the width of the mouth in percent of
     the distance of the eyes: it widens as the corners are drawn back. `landmarks`: a `LandmarkNet`.
     """
-    points = landmarks(images)
-    angles = [torch.as_tensor(estimate(points.double().cpu().numpy())) for estimate in (estimate_yaw, estimate_pitch)]
-    width = (points[:, 4] - points[:, 3]).norm(dim=1) / (points[:, 1] - points[:, 0]).norm(dim=1)
-    return torch.stack([*(angle.to(width) for angle in angles), 100 * width], dim=1)
+    points = landmarks(images).cpu().numpy()
+    measured = (estimate_yaw(points), estimate_pitch(points), 100 * mouth_width(points))
+    return torch.stack([torch.as_tensor(values, dtype=torch.float32) for values in measured], dim=1)
 
 
 def find_directions(generator: Generator, count: int = 512, seed: int = 0) -> dict[str, Tensor]:

@@ -178,7 +178,5 @@ def knob(fidelity: float | Tensor, count: int) -> Tensor:
 
 def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
     """Conditions times fidelity ** 1.5, see `knob`, whose errors it raises."""
-    return {
-        r: (scale * knob(fidelity, len(scale)).to(scale), shift * knob(fidelity, len(shift)).to(shift))
-        for r, (scale, shift) in conditions.items()
-    }
+    strength = knob(fidelity, len(next(iter(conditions.values()))[0]))
+    return {r: (scale * strength.to(scale), shift * strength.to(shift)) for r, (scale, shift) in conditions.items()}
