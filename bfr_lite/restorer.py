@@ -14,15 +14,13 @@ from torch import Tensor, nn
 from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
 from bfr_lite.codec import AsymmetricCodec, Block, CodecOutput
 from bfr_lite.images import ImageError, resize, to_batch
-from bfr_lite.layers import EqualConv2d
 from bfr_lite.mmrb import MMRB
 from bfr_lite.presets import Preset, preset
 from bfr_lite.stylegan2 import Conditions, Generator
+from bfr_lite.trust import TrustMap
 
 # A few percent of the conditions do most of their work; raised to this power, the knob's tenths share it more evenly.
 KNOB_POWER = 1.5
-# An untrained trust map says sigmoid(-3) = 5 % everywhere: the picture is the generator's until training finds a gain.
-UNTRAINED_TRUST = -3.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Restorer(nn.Module):
     """Codec and generator, with a trust map and a fidelity knob.
 
     The generator draws a face as the codec's codes and conditions say. Where there is little to repair, the codec's own
-    picture (the input, corrected) is nearer to the truth than any drawing; a trust map, read off the decoder's finest
-    features, says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
+    picture (the input, corrected) is nearer to the truth than any drawing; a trust map, read off the decoder's features,
+    says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
     abstract is known, and it has no such map.)
 
     Fidelity f in [0, 1] scales conditions and trust by f to the power 1.5: at 0 the generator draws from the latent
@@ -65,8 +63,7 @@ class Restorer(nn.Module):
         self.preset = preset_
         self.codec = AsymmetricCodec(preset_.codec, block, generator)
         self.generator = Generator(preset_.gan, generator)
-        self.trust = EqualConv2d(preset_.codec.channels(preset_.size) // 2, 1, 1)
-        nn.init.constant_(self.trust.bias, UNTRAINED_TRUST)
+        self.trust = TrustMap(preset_.codec)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = "lite") -> Restorer:
@@ -109,8 +106,7 @@ class Restorer(nn.Module):
         The stages are the codec's features (`encoder.R`, `decoder.R`) and `trust` (B, 1, size, size), at fidelity 1.
         """
         read, stages = self.codec.forward_features(lq)
-        trust = self.trust(stages[f"decoder.{self.preset.size}"])
-        return read, stages | {"trust": trust.to(lq.dtype).sigmoid()}
+        return read, stages | {"trust": self.trust(stages).to(lq.dtype)}
 
     def draw(
         self, read: CodecOutput, trust: Tensor, fidelity: float | Tensor = 1.0, noise: torch.Generator | None = None

@@ -76,8 +76,8 @@ def random_turn(images: Tensor, landmarks: Tensor | None, rng: torch.Generator, 
 
 
 def vary(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Mirror half of the portraits, and change light and colour a little, so that few portraits stand for many."""
-    return _colour(random_flip(images, rng), rng, strength=0.3).clamp(0, 1)
+    """Mirror half of the portraits, and change light and colour, so that few portraits stand for many."""
+    return _colour(random_flip(images, rng), rng, strength=0.5).clamp(0, 1)
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from bfr_lite.checkpoints import fit, load_discriminator, load_generator, read_c
 from bfr_lite.data import FaceDataset
 from bfr_lite.images import grid
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
-from bfr_lite.training.adversarial import frozen, train_discriminator
+from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
@@ -158,14 +158,6 @@ class PriorTask:
         average = self.modules["generator_ema"]
         ws = average.sample(32, step_rng(self.config.seed, -1), truncation=0.8)
         return grid(average(ws.to(self.accelerator.device)).cpu(), 8).clamp(0, 1)
-
-
-def auto_r1_gamma(size: int, batch: int) -> float:
-    """Weight of R1 for `batch` pictures a step of `size` px: 0.0004 size^2 / batch.
-
-    Twice StyleGAN2-ADA's `auto`; once and eight times that were worse in short runs at 32 px.
-    """
-    return 0.0004 * size**2 / batch
 
 
 def stage_config(config: PriorConfig, size: int) -> PriorConfig:

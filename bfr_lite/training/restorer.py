@@ -25,7 +25,7 @@ from bfr_lite.images import grid, resize
 from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
 from bfr_lite.stylegan2 import Discriminator, Generator
-from bfr_lite.training.adversarial import frozen, train_discriminator
+from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment
 from bfr_lite.training.batches import Batch, draw_batch, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
@@ -74,7 +74,7 @@ class RestorerConfig:
     adversarial_after: int = 0
     synthetic: float = 0.25
     turned: float = 0.5
-    r1_gamma: float = 0.2
+    r1_gamma: float | None = None
     r1_every: int = 16
     ema_half_life: float = 2_000
     seed: int = 0
@@ -101,6 +101,8 @@ class RestorerTask:
         prior: Generator | None = None,
         discriminator: Discriminator | None = None,
     ):
+        if config.r1_gamma is None:
+            config = replace(config, r1_gamma=auto_r1_gamma(config.preset.size, batch))
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
         restorer = Restorer(config.preset, generator=init)

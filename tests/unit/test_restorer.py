@@ -25,12 +25,11 @@ def restorer():
     draw = torch.Generator().manual_seed(1)
     for block in built.generator.blocks.values():
         block.to_rgb.conv.weight.data *= 0.1  # values of a picture, not far outside [0, 1]
-    layers = [built.codec.to_ws[-1], built.trust]
+    layers = [built.codec.to_ws[-1], *built.trust.levels.values()]
     layers += [layer for level in built.codec.decoder.values() for layer in (level.condition, level.to_rgb)]
     for layer in layers:
         layer.weight.data = 0.3 * torch.randn(layer.weight.shape, generator=draw)
-    built.trust.weight.data *= 10
-    built.trust.bias.data.zero_()
+    built.trust.levels["32"].bias.data.zero_()
     return built.eval().requires_grad_(False)
 
 
