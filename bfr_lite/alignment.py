@@ -56,18 +56,28 @@ def _five_points(landmarks: np.ndarray) -> np.ndarray:
     return points
 
 
-def template(size: int) -> np.ndarray:
-    """The five points (5, 2) in the FFHQ position in a picture of ``size`` px."""
-    return (FFHQ_POINTS_512 + 0.5) * (size / 512) - 0.5  # pixel edges scale, not pixel centres
+def template(size: int, yaw: float = 0.0) -> np.ndarray:
+    """The five points (5, 2) in the FFHQ position in a picture of ``size`` px, of a head turned by ``yaw`` degrees.
+
+    Turned, the mean head's eyes and mouth draw together and its nose goes aside, about the same middle. (Fitted to the
+    frontal points, a head turned by 45 degrees comes out 4 % larger, and none of its points where it should.)
+    """
+    points = FFHQ_POINTS_512.copy()
+    if yaw:
+        angle, eyes = math.radians(yaw), points[1, 0] - points[0, 0]
+        across = (points[:, 0] - points[:2, 0].mean()) * math.cos(angle)
+        across[2] += NOSE_DEPTH * eyes * math.sin(angle)
+        points[:, 0] = across - across.mean() + points[:, 0].mean()
+    return (points + 0.5) * (size / 512) - 0.5  # pixel edges scale, not pixel centres
 
 
-def alignment_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Similarity (2, 3) from the picture of ``landmarks`` (5, 2) to a face of ``size`` px as in FFHQ.
+def alignment_matrix(landmarks: np.ndarray, size: int, yaw: float = 0.0) -> np.ndarray:
+    """Similarity (2, 3) from the picture of ``landmarks`` (5, 2) to a face of ``size`` px as in FFHQ, see `template`.
 
     OpenCV's robust estimators sample subsets at random to reject outliers; of five points none can be spared, and the
     result would jump as a landmark moves. Raises FaceError if they coincide.
     """
-    return similarity(_five_points(landmarks), template(size))
+    return similarity(_five_points(landmarks), template(size, yaw))
 
 
 def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class CascadeDetector:
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces in ``image`` (uint8, RGB (H, W, 3) or grey (H, W)), the largest first; maybe none."""
         image = as_rgb(image)
-        candidates = [self._refined(image, box) for box in self._boxes(image)]
+        candidates = [refine(self._landmarks, image, box) for box in self._boxes(image)]
         certain = sorted((face for face in candidates if face.score >= LEAST_PEAK), key=lambda face: -face.score)
         faces: list[Face] = []
         for face in certain:
@@ -57,16 +57,17 @@ class CascadeDetector:
         )
         return [np.array([one["c"], one["r"], one["width"], one["height"]]) / zoom for one in found]
 
-    @torch.no_grad()
-    def _refined(self, image: np.ndarray, box: np.ndarray) -> Face:
-        """The face of a box, its points found again and again in the picture aligned by them; score: the peaks."""
-        points, size = box[:2] + POINTS_IN_BOX * box[2:], self._landmarks.config.size
-        for _ in range(ROUNDS):
-            matrix = alignment_matrix(points, size)
-            aligned = warp(image, matrix, size)[None]
-            points = transform(self._landmarks(aligned)[0].double().numpy(), cv2.invertAffineTransform(matrix))
-        peaks = self._landmarks.heat_maps(aligned)[0].flatten(1).amax(dim=1)
-        return Face(box, points, float(peaks.mean()))
+
+@torch.no_grad()
+def refine(landmarks: LandmarkNet, image: np.ndarray, box: np.ndarray) -> Face:
+    """The face in ``box`` (4,), its points found again and again in the picture aligned by them; score: the peaks."""
+    points, size = box[:2] + POINTS_IN_BOX * box[2:], landmarks.config.size
+    for _ in range(ROUNDS):
+        matrix = alignment_matrix(points, size)
+        aligned = warp(image, matrix, size)[None]
+        points = transform(landmarks(aligned)[0].double().numpy(), cv2.invertAffineTransform(matrix))
+    peaks = landmarks.heat_maps(aligned)[0].flatten(1).amax(dim=1)
+    return Face(box, points, float(peaks.mean()))
 
 
 def _same(face: Face, other: Face) -> bool:

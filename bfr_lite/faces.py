@@ -108,7 +108,7 @@ def _groups(rows: np.ndarray) -> list[np.ndarray]:
     groups = []
     while len(rows):
         overlap = _intersection(rows[0], rows) / (rows[:, 2:4].prod(1).clip(1e-9, rows[0, 2:4].prod()))
-        same = overlap > 0.6
+        same = overlap > 0.5
         same[0] = True
         groups.append(rows[same])
         rows = rows[~same]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from bfr_lite.files import atomic_path
@@ -64,7 +64,9 @@ def opened(path: str | os.PathLike) -> Iterator[Image.Image]:
             if frames > 1 and picture.format != "MPO":  # in an MPO, a camera's JPEG, the others are previews
                 raise ImageError(f"{path} holds {frames} pictures, frames or pages: save the one you mean by itself")
             yield picture
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder raises whatever a damaged file makes it stumble over, TypeError among others
         raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
 
 
@@ -157,6 +159,14 @@ def resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def to_square(images: Tensor, size: int) -> Tensor:
+    """`resize` for aligned faces, which are square. Raises `ImageError` for pictures (B, 3, H, W) that are not."""
+    height, width = images.shape[-2:]
+    if height != width:
+        raise ImageError(f"an aligned face is square, this is {width}x{height}: cut the face out first")
+    return resize(images, size)
 
 
 def grid(images: Tensor, columns: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
 from bfr_lite.codec import AsymmetricCodec, Block, CodecOutput
-from bfr_lite.images import ImageError, resize, to_batch
+from bfr_lite.images import to_batch, to_square
 from bfr_lite.mmrb import MMRB
 from bfr_lite.presets import Preset, preset
 from bfr_lite.stylegan2 import Conditions, Generator
@@ -44,8 +44,8 @@ class Restorer(nn.Module):
     """Codec and generator, with a trust map and a fidelity knob.
 
     The generator draws a face as the codec's codes and conditions say. Where there is little to repair, the codec's own
-    picture (the input, corrected) is nearer to the truth than any drawing; a trust map, read off the decoder's features,
-    says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
+    picture (the input, corrected) is nearer to the truth than any drawing. A trust map, read off the decoder's
+    features, says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
     abstract is known, and it has no such map.)
 
     Fidelity f in [0, 1] scales conditions and trust by f to the power 1.5: at 0 the generator draws from the latent
@@ -136,12 +136,9 @@ class Restorer(nn.Module):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         batch, as_given = to_batch(image)
-        height, width = batch.shape[-2:]
-        if height != width:
-            raise ImageError(f"an aligned face is square, this is {width}x{height}: cut the face out first")
         device = self.codec.mean_ws.device
         restored = [
-            self(resize(part, self.preset.size).to(device), fidelity).image.clamp(0, 1)
+            self(to_square(part, self.preset.size).to(device), fidelity).image.clamp(0, 1)
             for part in batch.float().split(batch_size)
         ]
         return as_given(torch.cat(restored).to(batch))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bfr_lite.commands import Subparsers, command_parser
-from bfr_lite.commands.pictures import add_picture_arguments, plan, process
+from bfr_lite.commands.pictures import Facts, add_picture_arguments, one_by_one, plan, process
 
 if TYPE_CHECKING:
     from bfr_lite.degradation import Degradation
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             return Degradation.named(args.named, size)
         return Degradation.of_severity(args.severity, size)
 
-    def work(source: Path, target: Path) -> dict[str, object]:
+    def work(source: Path, target: Path) -> Facts:
         image = load_image(source)[None]
         generator = torch.Generator().manual_seed(args.seed + zlib.crc32(source.name.encode()))
         # Blur is in proportion to the shorter side, so that a picture need not be square.
@@ -51,4 +52,5 @@ def run(args: argparse.Namespace) -> int:
         return {"degradation": {name: values[0].tolist() for name, values in vars(params).items()}}
 
     degradation(PUBLISHED_SIZE)  # a wrong --severity or --named is an error of the command, not of each picture
-    return process(plan(args.inputs, args.output, args.overwrite), work, "degrading", args.json)
+    jobs = plan(args.inputs, args.output, args.overwrite)
+    return process(jobs, partial(one_by_one, work=work), "degrading", args.json)

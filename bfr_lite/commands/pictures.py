@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,20 +15,21 @@ from tqdm import tqdm
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 Job = tuple[Path, Path]  # the picture to read, the picture to write
-# Does one job and returns facts for the JSON report; "summary", a line, is told in the plain one, too.
-Work = Callable[[Path, Path], dict[str, object]]
+# Of one picture, for the JSON report; "summary", a line, is told in the plain one, too.
+Facts = dict[str, object]
+Outcome = tuple[Job, Facts | ValueError | OSError]
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments INPUT..., --output, --overwrite and --json."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture or folder of them")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, folder of them, or pattern")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the PNG files")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
 
 
 def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
-    """Every picture among ``inputs`` (files, or folders of them) with the PNG it becomes in ``folder``.
+    """Every picture among ``inputs`` (files, folders, patterns such as ``*.jpg``) with its PNG in ``folder``.
 
     Raises FileNotFoundError for an input that is not there and for a folder without pictures; ValueError
     where two pictures would become one file, one would replace itself, or a file must be kept.
@@ -50,33 +52,42 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
 
 
 def _pictures(path: Path) -> list[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"no such picture or folder: {path}")
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        if not found:
+            raise FileNotFoundError(f"no pictures directly in {path}: looked for {', '.join(SUFFIXES)}")
+        return found
+    if path.exists():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    # A pattern in quotes comes as it is, as does any under Windows; `**` goes down into folders.
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
     if not found:
-        raise FileNotFoundError(f"no pictures directly in {path}: looked for {', '.join(SUFFIXES)}")
+        raise FileNotFoundError(f"no such picture, folder or pattern: {path}")
     return found
 
 
-def process(jobs: Sequence[Job], work: Work, verb: str, as_json: bool) -> int:
-    """Call ``work`` for each job, go on after one that fails, report, and return the exit code.
-
-    A ValueError or OSError of ``work`` fails that picture alone. ``verb`` labels the progress bar.
-    """
-    for folder in {target.parent for _, target in jobs}:
-        folder.mkdir(parents=True, exist_ok=True)
-    written: list[dict[str, object]] = []
-    failed: list[dict[str, object]] = []
-    for source, target in tqdm(jobs, desc=verb, unit="picture", delay=1, disable=None):
+def one_by_one(jobs: Iterable[Job], work: Callable[[Path, Path], Facts]) -> Iterator[Outcome]:
+    """Do every job. A ValueError or OSError of ``work`` fails that picture alone."""
+    for source, target in jobs:
         started = time.perf_counter()
         try:
             facts = work(source, target)
-            seconds = round(time.perf_counter() - started, 3)
-            written.append({"input": str(source), "output": str(target), "seconds": seconds, **facts})
+            yield (source, target), {"seconds": round(time.perf_counter() - started, 3), **facts}
         except (ValueError, OSError) as error:
-            failed.append({"input": str(source), "error": str(error)})
+            yield (source, target), error
+
+
+def process(jobs: Sequence[Job], do: Callable[[Iterable[Job]], Iterator[Outcome]], verb: str, as_json: bool) -> int:
+    """``do`` the jobs, report, and return the exit code. ``verb`` labels the progress bar."""
+    for folder in {target.parent for _, target in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    written: list[Facts] = []
+    failed: list[Facts] = []
+    for (source, target), outcome in tqdm(do(jobs), verb, len(jobs), unit="picture", delay=1, disable=None):
+        if isinstance(outcome, Exception):
+            failed.append({"input": str(source), "error": str(outcome)})
+        else:
+            written.append({"input": str(source), "output": str(target), **outcome})
     if as_json:
         print(json.dumps({"written": written, "failed": failed}, indent=2))
     else:
@@ -84,7 +95,7 @@ def process(jobs: Sequence[Job], work: Work, verb: str, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def _report(written: Sequence[dict[str, object]], failed: Sequence[dict[str, object]]) -> None:
+def _report(written: Sequence[Facts], failed: Sequence[Facts]) -> None:
     for fact in written:
         print(": ".join(filter(None, [f"{fact['input']} -> {fact['output']}", fact.get("summary")])))
     for fact in failed:

@@ -1,30 +1,36 @@
-"""``bfr-lite restore``: damaged faces in, restored faces out; or whole photos, with the faces in them restored."""
+"""``bfr-lite restore``: photos in, the same photos with their faces restored out; or faces that are aligned already."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bfr_lite.commands import Subparsers, command_parser
-from bfr_lite.commands.pictures import Work, add_picture_arguments, plan, process
+from bfr_lite.commands.pictures import Facts, Job, add_picture_arguments, plan, process
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from bfr_lite.photos import FoundFace
-    from bfr_lite.restorer import Restorer
+
+    Work = Generator[tuple[Tensor, int], Tensor, Facts]
 
 EXAMPLE = """
-bfr-lite restore face.jpg -o restored
-bfr-lite restore faces/ -o restored --fidelity 0.8 --json
-bfr-lite restore holiday.jpg -o restored --photo --scale 2
+bfr-lite restore holiday.jpg -o restored
+bfr-lite restore photos/ -o restored --fidelity 0.6 --scale 2 --json
+bfr-lite restore old.jpg -o restored --box 310 120 90 110
+bfr-lite restore faces/ -o restored --aligned
 """
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``restore`` to the command line."""
-    summary = "restore aligned faces: square pictures, each of one face in the FFHQ position; or the faces in photos"
+    summary = "find the faces in photos, restore them and put them back"
     parser = command_parser(subparsers, "restore", summary, EXAMPLE, run)
     add_picture_arguments(parser)
     parser.add_argument(
@@ -33,60 +39,83 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--weights", default="lite", metavar="NAME", help="shipped weights, or a safetensors file (default: lite)"
     )
+    parser.add_argument("--scale", type=int, default=1, choices=(1, 2, 4), help="enlarge the photos (default: 1)")
     parser.add_argument(
-        "--photo", action="store_true", help="find the faces in each picture, restore them and put them back"
+        "--aligned", action="store_true", help="each picture is one face in the FFHQ position, square: find nothing"
     )
     parser.add_argument(
-        "--scale", type=int, default=1, choices=(1, 2, 4), help="of --photo: enlarge the picture (default: 1)"
+        "--box",
+        type=float,
+        nargs=4,
+        action="append",
+        metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        help="a face of the photo, from forehead to chin, in pixels, where no detector finds it; may be repeated",
     )
+    parser.add_argument("--detector", type=Path, metavar="FILE", help="YuNet's ONNX file (default: found or fetched)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Restore every picture; 1 when some failed."""
+    from bfr_lite.commands.batches import in_batches
     from bfr_lite.restorer import Restorer, knob
 
-    if args.scale != 1 and not args.photo:
-        raise ValueError(f"--scale {args.scale} is for whole photos: add --photo")
+    if args.aligned and (args.scale != 1 or args.box or args.detector):
+        raise ValueError("--scale, --box and --detector are for whole photos: leave out --aligned")
     knob(args.fidelity, 1)  # a wrong --fidelity is an error of the command, not of each picture
     jobs = plan(args.inputs, args.output, args.overwrite)
+    if args.box and len(jobs) > 1:
+        raise ValueError(f"--box is of one photo, {len(jobs)} were given")
     restorer = Restorer.from_pretrained(args.weights)
-    work = _photo_work(restorer, args) if args.photo else _face_work(restorer, args)
-    return process(jobs, work, "restoring", args.json)
+    size, facts = restorer.preset.size, {"fidelity": args.fidelity, "weights": args.weights}
+    if args.aligned:
+        work = partial(_restore_face, size=size, facts=facts)
+    else:
+        work = partial(_restore_photo, size=size, find=_finder(args), scale=args.scale, facts=facts)
+    restore = partial(restorer.restore, fidelity=args.fidelity)
+    return process(jobs, partial(in_batches, work=work, restore=restore), "restoring", args.json)
 
 
-def _face_work(restorer: Restorer, args: argparse.Namespace) -> Work:
-    from bfr_lite.images import load_image, save_image
+def _restore_face(job: Job, size: int, facts: Facts) -> Work:
+    from bfr_lite.images import load_image, save_image, to_square
 
-    def work(source: Path, target: Path) -> dict[str, object]:
-        save_image(restorer.restore(load_image(source), args.fidelity), target)
-        return {"fidelity": args.fidelity, "weights": args.weights}
+    face = to_square(load_image(job[0])[None], size)
+    restored = yield face, face.nbytes
+    save_image(restored[0], job[1])
+    return facts
 
-    return work
 
+def _finder(args: argparse.Namespace) -> Callable[[np.ndarray], Sequence[FoundFace]]:
+    """What finds the faces of a photo: the boxes that were given, or a detector."""
+    from bfr_lite.faces import FaceDetector
+    from bfr_lite.photos import available_detector, face_in_box, find_faces
 
-def _photo_work(restorer: Restorer, args: argparse.Namespace) -> Work:
-    from bfr_lite.faces import FaceError
-    from bfr_lite.photo_files import read_photo, write_photo
-    from bfr_lite.photos import available_detector, find_faces, restore_photo
-
-    detector, remark = available_detector()
+    if args.box:
+        return lambda photo: [face_in_box(photo, box) for box in args.box]
+    detector, remark = (FaceDetector(args.detector), "") if args.detector else available_detector()
     if remark:
         print(f"bfr-lite: {remark}", file=sys.stderr)
-
-    def work(source: Path, target: Path) -> dict[str, object]:
-        photo = read_photo(source)
-        found = find_faces(photo.pixels, detector)
-        if all(one.left_out for one in found):
-            reasons = "; ".join(one.left_out for one in found) or "none was found"
-            raise FaceError(f"no face to restore: {reasons}")
-        pixels = restore_photo(photo.pixels, found, restorer, args.fidelity, args.scale)
-        write_photo(target, photo, pixels, args.scale)
-        return {"fidelity": args.fidelity, "weights": args.weights, "scale": args.scale, **_about(found)}
-
-    return work
+    return partial(find_faces, detector=detector)
 
 
-def _about(found: Sequence[FoundFace]) -> dict[str, object]:
+def _restore_photo(
+    job: Job, size: int, find: Callable[[np.ndarray], Sequence[FoundFace]], scale: int, facts: Facts
+) -> Work:
+    from bfr_lite.faces import FaceError
+    from bfr_lite.photo_files import read_photo, write_photo
+    from bfr_lite.photos import cut_out, put_back
+
+    photo = read_photo(job[0])
+    found = find(photo.pixels)
+    if all(one.left_out for one in found):
+        reasons = "; ".join(one.left_out for one in found) or "none was found"
+        raise FaceError(f"no face to restore: {reasons}")
+    crops = cut_out(photo.pixels, found, size)
+    restored = yield crops, photo.pixels.nbytes
+    write_photo(job[1], photo, put_back(photo.pixels, found, crops, restored, scale), scale)
+    return {**facts, "scale": scale, **_about(found)}
+
+
+def _about(found: Sequence[FoundFace]) -> Facts:
     """What the report says of the faces of one photo."""
     faces = [
         {

@@ -81,7 +81,7 @@ def test_stands_in_where_yunet_is_missing(no_yunet):
 def test_a_photo_is_restored_without_yunet(no_yunet, tmp_path, capsys):
     photo = skimage.data.astronaut()
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    assert cli.main(["restore", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--photo"]) == 0
+    assert cli.main(["restore", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert "frontal faces only" in said.err
     assert "1 face restored, turned by " in said.out

@@ -38,6 +38,10 @@ def faces(tmp_path):
 
 
 def run(*arguments):
+    return cli.main([str(argument) for argument in ("restore", "--aligned", *arguments)])
+
+
+def run_photos(*arguments):
     return cli.main([str(argument) for argument in ("restore", *arguments)])
 
 
@@ -153,7 +157,7 @@ def photos(tmp_path, congress_root):
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_photo_keeps_all_but_its_faces(photos, weights, tmp_path, capsys, scale):
     out = tmp_path / "out"
-    assert run(photos, "-o", out, "--photo", "--scale", scale, "--weights", weights, "--json") == 1
+    assert run_photos(photos, "-o", out, "--scale", scale, "--weights", weights, "--json") == 1
     report = json.loads(capsys.readouterr().out)
     (fact,), (failure,) = report["written"], report["failed"]
     assert "none was found" in failure["error"] and not (out / "coffee.png").exists()
@@ -170,4 +174,4 @@ def test_a_photo_keeps_all_but_its_faces(photos, weights, tmp_path, capsys, scal
 
 def test_scale_is_for_photos(faces, weights, tmp_path, capsys):
     assert run(faces, "-o", tmp_path / "out", "--scale", 2, "--weights", weights) == 2
-    assert "--photo" in capsys.readouterr().err
+    assert "leave out --aligned" in capsys.readouterr().err

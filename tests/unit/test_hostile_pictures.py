@@ -79,7 +79,7 @@ BAD = {
 def test_pictures_of_any_kind_are_restored(name, weights, tmp_path, capsys):
     source, out = tmp_path / name, tmp_path / "out"
     source.write_bytes(GOOD[name])
-    assert cli.main(["restore", str(source), "-o", str(out), "--weights", str(weights)]) == 0
+    assert cli.main(["restore", "--aligned", str(source), "-o", str(out), "--weights", str(weights)]) == 0
     assert capsys.readouterr().err == ""
     (written,) = out.iterdir()
     assert written.name == f"{source.stem}.png"
@@ -91,7 +91,7 @@ def test_pictures_of_any_kind_are_restored(name, weights, tmp_path, capsys):
 def test_what_is_no_face_is_one_clear_line_and_nothing_is_written(name, weights, tmp_path, capsys):
     source, out = tmp_path / name, tmp_path / "out"
     source.write_bytes(BAD[name][0])
-    assert cli.main(["restore", str(source), "-o", str(out), "--weights", str(weights)]) == 1
+    assert cli.main(["restore", "--aligned", str(source), "-o", str(out), "--weights", str(weights)]) == 1
     failed, total = capsys.readouterr().err.splitlines()
     assert failed.startswith(f"failed: {source}: ") and BAD[name][1] in failed
     assert total == "1 of 1 pictures failed"
@@ -103,7 +103,7 @@ def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, capsys):
     folder.mkdir()
     for name, data in (("a.png", GOOD["plain.png"]), ("b.png", b""), ("c.jpg", GOOD["grey.jpg"])):
         (folder / name).write_bytes(data)
-    assert cli.main(["restore", str(folder), "-o", str(out), "--weights", str(weights)]) == 1
+    assert cli.main(["restore", "--aligned", str(folder), "-o", str(out), "--weights", str(weights)]) == 1
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
     assert "1 of 3 pictures failed" in capsys.readouterr().err
 
@@ -111,8 +111,8 @@ def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, capsys):
 def test_an_output_that_cannot_be_made_is_one_clear_line(weights, tmp_path, capsys):
     (tmp_path / "face.png").write_bytes(GOOD["plain.png"])
     (tmp_path / "out").write_text("a file where the folder should be")
-    arguments = ["restore", str(tmp_path / "face.png"), "-o", str(tmp_path / "out"), "--weights", str(weights)]
-    assert cli.main(arguments) == 2
+    arguments = ["restore", "--aligned", tmp_path / "face.png", "-o", tmp_path / "out", "--weights", weights]
+    assert cli.main([str(argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert str(tmp_path / "out") in error and len(error.splitlines()) == 1
     assert (tmp_path / "out").read_text() == "a file where the folder should be"
@@ -122,8 +122,8 @@ def test_an_output_that_cannot_be_made_is_one_clear_line(weights, tmp_path, caps
 def test_a_folder_that_may_not_be_written(weights, tmp_path, capsys):
     (tmp_path / "face.png").write_bytes(GOOD["plain.png"])
     (tmp_path / "out").mkdir(mode=0o500)
-    arguments = ["restore", str(tmp_path / "face.png"), "-o", str(tmp_path / "out"), "--weights", str(weights)]
-    assert cli.main(arguments) == 1
+    arguments = ["restore", "--aligned", tmp_path / "face.png", "-o", tmp_path / "out", "--weights", weights]
+    assert cli.main([str(argument) for argument in arguments]) == 1
     assert "Permission denied" in capsys.readouterr().err
 
 

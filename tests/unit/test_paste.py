@@ -7,7 +7,7 @@ import torch
 from bfr_lite.alignment import alignment_matrix, template, warp
 from bfr_lite.faces import Face
 from bfr_lite.paste import enlarge, face_mask, match_colours, paste
-from bfr_lite.photos import FoundFace, _judge, restore_photo
+from bfr_lite.photos import FoundFace, judge, restore_photo
 
 SIZE = 64
 
@@ -98,7 +98,7 @@ class Brighter:
 
 
 def found(**options):
-    return _judge(Face(np.array([60.0, 50, 80, 80]), landmarks(**options), 0.9))
+    return judge(Face(np.array([60.0, 50, 80, 80]), landmarks(**options), 0.9))
 
 
 def test_faces_that_cannot_be_restored_are_left_alone_and_say_why():
@@ -106,10 +106,10 @@ def test_faces_that_cannot_be_restored_are_left_alone_and_say_why():
     assert "too small" in found(width=12.0).left_out
     points = landmarks()
     points[2] += (40, 0)  # the nose beside an ear
-    assert "turned" in _judge(Face(np.zeros(4), points, 0.9)).left_out
+    assert "turned" in judge(Face(np.zeros(4), points, 0.9)).left_out
     points = landmarks()
     points[3:] -= (0, 45)  # the mouth above the eyes
-    assert _judge(Face(np.zeros(4), points, 0.9)).left_out
+    assert judge(Face(np.zeros(4), points, 0.9)).left_out
     original = photo()
     left = FoundFace(found().face, 0.0, 0.0, "because")
     assert np.array_equal(restore_photo(original, [left], Brighter()), original)
