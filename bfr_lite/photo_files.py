@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import ImageOps
@@ -34,6 +36,14 @@ def read_photo(path: str | os.PathLike) -> PhotoFile:
             alpha = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))[..., 3]
         profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
         return PhotoFile(pixels, alpha, profile)
+
+
+def read_upload(content: bytes) -> PhotoFile:
+    """As `read_photo`, of a file's content. Raises `ImageError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "upload"
+        path.write_bytes(content)
+        return read_photo(path)
 
 
 def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray, scale: int = 1) -> None:

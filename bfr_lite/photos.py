@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -106,6 +107,20 @@ def restore_photo(
     crops = cut_out(photo, faces, restorer.preset.size)
     restored = restorer.restore(crops, fidelity) if len(crops) else crops
     return put_back(photo, faces, crops, restored, scale)
+
+
+def draw_faces(photo: np.ndarray, faces: Sequence[FoundFace]) -> np.ndarray:
+    """A copy of `photo` (H, W, 3) uint8 RGB with a numbered box and five points on each face, orange if left out."""
+    drawn = as_rgb(photo).copy()
+    line = max(1, round(min(drawn.shape[:2]) / 250))
+    for number, one in enumerate(faces, start=1):
+        colour = (230, 159, 0) if one.left_out else (0, 220, 80)
+        left, top, width, height = (round(value) for value in one.face.box.tolist())
+        cv2.rectangle(drawn, (left, top), (left + width, top + height), colour, line)
+        for x, y in one.face.landmarks.round().astype(int).tolist():
+            cv2.circle(drawn, (x, y), line + 1, colour, -1)
+        cv2.putText(drawn, str(number), (left, top - 2 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.35 * line, colour, line)
+    return drawn
 
 
 def judge(face: Face) -> FoundFace:

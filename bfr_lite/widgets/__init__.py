@@ -14,6 +14,7 @@ _MODULE_OF = {
     "fidelity_slider": "fidelity",
     "latent_explorer": "latent",
     "mmrb_inspector": "mmrb",
+    "photo_restorer": "photo",
 }
 
 __all__ = list(_MODULE_OF)
