@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,16 +20,17 @@ from bfr_lite.alignment import (
     transform,
     warp,
 )
-from bfr_lite.cascade import LIMITS, CascadeDetector, refine
+from bfr_lite.cascade import LIMITS, CascadeDetector
 from bfr_lite.download import MissingFileError
 from bfr_lite.faces import Face, FaceDetector
-from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.landmarker import Landmarker
 from bfr_lite.paste import enlarge, face_mask, match_colours, paste
 from bfr_lite.restorer import Restorer
 
 SCALES = (1, 2, 4)
 LEAST_EYES = 6.0  # pixels between the eyes; with fewer, any face is as right as another
 MOST_YAW = 65.0  # degrees; beyond, one eye is hidden and no frontal template fits
+SETTLED_YAW = 35.0  # degrees up to which `Landmarker` has seen faces
 MOST_MISFIT = 0.07  # mean distance of aligned landmarks from the template, in crops; of damaged faces at most 0.05
 
 
@@ -60,7 +61,15 @@ def available_detector() -> tuple[FaceDetector | CascadeDetector, str]:
 
 def find_faces(photo: np.ndarray, detector: FaceDetector | CascadeDetector) -> tuple[FoundFace, ...]:
     """Faces in `photo` (H, W, 3) uint8 RGB, the largest first, each with why it cannot be restored, if so."""
-    return tuple(judge(face) for face in detector.detect(as_rgb(photo)))
+    photo, landmarker = as_rgb(photo), Landmarker()
+    return tuple(_settled(judge(face), photo, landmarker) for face in detector.detect(photo))
+
+
+def _settled(found: FoundFace, photo: np.ndarray, landmarker: Landmarker) -> FoundFace:
+    """The same with better points, unless it is left out, or turned farther than the landmark network knows."""
+    if found.left_out or abs(found.yaw) > SETTLED_YAW:
+        return found
+    return judge(replace(found.face, landmarks=landmarker.settle(photo, found.face.landmarks)))
 
 
 def face_in_box(photo: np.ndarray, box: Sequence[float]) -> FoundFace:
@@ -73,7 +82,7 @@ def face_in_box(photo: np.ndarray, box: Sequence[float]) -> FoundFace:
     shape = as_rgb(photo).shape
     if min(width, height) <= 0 or left >= shape[1] or top >= shape[0] or left + width <= 0 or top + height <= 0:
         raise FaceError(f"the box {tuple(box)} holds nothing of a photo of {shape[1]}x{shape[0]} pixels")
-    return judge(refine(LandmarkNet.from_pretrained("lite"), as_rgb(photo), np.array(box, dtype=np.float64)))
+    return judge(Landmarker().face_in_box(as_rgb(photo), np.array(box, dtype=np.float64)))
 
 
 def cut_out(photo: np.ndarray, faces: Sequence[FoundFace], size: int) -> Tensor:

@@ -8,7 +8,10 @@ discriminator has begun to know the portraits. All of them all the time leave a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bfr_lite.pose import MOST_PITCH, MOST_YAW, turn
@@ -75,6 +78,35 @@ def random_turn(images: Tensor, landmarks: Tensor | None, rng: torch.Generator, 
     return turned
 
 
+@dataclass(frozen=True)
+class Misalignment:
+    """How far a face may be from the FFHQ position, each way: `turn` in degrees, `zoom` a factor, `move` in sides."""
+
+    turn: float
+    zoom: float
+    move: float
+
+
+def random_similarity(
+    images: Tensor, points: Tensor, rng: torch.Generator, most: Misalignment
+) -> tuple[Tensor, Tensor]:
+    """Turn, zoom and move each picture (B, 3, H, H) about its centre by up to `most`, and points (B, N, 2) along."""
+    turn, zoom, *shift = torch.rand(4, len(images), generator=rng)
+    size = images.shape[-1]
+    angle, scale = torch.deg2rad(most.turn * (2 * turn - 1)), most.zoom ** (2 * zoom - 1)
+    shift = most.move * size * (2 * torch.stack(shift, dim=1) - 1)
+    cos, sin = angle.cos(), angle.sin()
+    rotation = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+    centre = (size - 1) / 2
+    moved = scale[:, None, None] * (points - centre) @ rotation.mT + centre + shift[:, None]
+    # grid_sample wants, for each new pixel, the place it comes from: the inverse, in units of half the side
+    back = rotation.mT / scale[:, None, None]
+    offset = -(back @ shift[:, :, None]) * (2 / size)
+    where = F.affine_grid(torch.cat([back, offset], dim=2), list(images.shape), align_corners=False)
+    sampled = F.grid_sample(images, where, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return sampled.clamp(0, 1), moved
+
+
 def vary(images: Tensor, rng: torch.Generator) -> Tensor:
     """Mirror half of the portraits, and change light and colour, so that few portraits stand for many."""
     return _colour(random_flip(images, rng), rng, strength=0.5).clamp(0, 1)
@@ -100,7 +132,7 @@ def _translate(images: Tensor, rng: torch.Generator, ratio: float = 1 / 8) -> Te
     size = images.shape[-1]
     reach = int(size * ratio + 0.5)
     shift_y, shift_x = ((_uniform(images, rng) * (2 * reach + 1)).long() - reach for _ in range(2))
-    padded = torch.nn.functional.pad(images - 0.5, (reach,) * 4)
+    padded = F.pad(images - 0.5, (reach,) * 4)
     along = torch.arange(size, device=images.device) + reach
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     rows = (along + shift_y[:, None])[:, :, None]

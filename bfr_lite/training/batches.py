@@ -61,3 +61,11 @@ def draw_batch(
     lq = degradation.apply(clean, params)
     place = {"device": device, "memory_format": torch.channels_last}
     return Batch(clean.to(**place), lq.to(**place), params, degradation, ws)
+
+
+def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
+    """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1]."""
+    fidelity = torch.rand(count, generator=rng)
+    fidelity[: count // 3] = 1.0
+    fidelity[count // 3 : 2 * (count // 3)] = 0.5
+    return fidelity

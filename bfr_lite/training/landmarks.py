@@ -19,8 +19,10 @@ from bfr_lite.data import FaceDataset, load_faces
 from bfr_lite.degradation import Degradation
 from bfr_lite.landmarks import LandmarkNet
 from bfr_lite.machine import hardware, versions
+from bfr_lite.training.augment import Misalignment, random_similarity
 from bfr_lite.training.loop import batch_indices, step_rng
 
+SHAKEN = Misalignment(turn=6.0, zoom=1.08, move=0.05)
 MIRRORED = [1, 0, 2, 4, 3]  # which point each becomes when the picture is mirrored
 
 
@@ -31,8 +33,7 @@ class LandmarkTraining:
     Attributes:
         images: faces to show in all; batch: faces a step; lr: Adam's highest learning rate, reached after a tenth of
             the steps and led to zero along a cosine.
-        turn: largest rotation, degrees. zoom: largest change of scale, as a factor. move: largest shift, share of the
-            side. Faces are aligned, but restored ones not quite, and a ruler must measure by how much.
+        misalignment: faces are aligned, but restored ones not quite, and a ruler must measure by how much.
         degraded: share of the faces that are damaged, by severities from 0 to 1.
         seed: of everything random.
     """
@@ -40,9 +41,7 @@ class LandmarkTraining:
     images: int = 28_000
     batch: int = 16
     lr: float = 2e-3
-    turn: float = 6.0
-    zoom: float = 1.08
-    move: float = 0.05
+    misalignment: Misalignment = SHAKEN
     degraded: float = 0.4
     seed: int = 0
 
@@ -69,31 +68,13 @@ def train_landmarks(config: LandmarkTraining, faces: FaceDataset) -> LandmarkNet
 def augment(images: Tensor, points: Tensor, config: LandmarkTraining, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mirror, turn, zoom, move and damage faces (B, 3, H, H), and move their points (B, 5, 2) along."""
     size = images.shape[-1]
-    mirror, turn, zoom, *shift, damage = torch.rand(6, len(images), generator=rng)
+    mirror, damage = torch.rand(2, len(images), generator=rng)
     flipped = points[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([size - 1.0, 0.0])
     mirrored = mirror < 0.5
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     points = torch.where(mirrored[:, None, None], flipped, points)
-    angle = torch.deg2rad(config.turn * (2 * turn - 1))
-    scale = config.zoom ** (2 * zoom - 1)
-    shift = config.move * (2 * torch.stack(shift, dim=1) - 1)
-    images, points = _move(images, points, angle, scale, shift * size)
+    images, points = random_similarity(images, points, rng, config.misalignment)
     return _damage(images, damage < config.degraded, rng), points
-
-
-def _move(images: Tensor, points: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn by `angle` (B,) radians and enlarge by `scale` (B,) about the centre, then move by `shift` (B, 2) pixels."""
-    size = images.shape[-1]
-    cos, sin = angle.cos(), angle.sin()
-    rotation = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
-    centre = (size - 1) / 2
-    moved = scale[:, None, None] * (points - centre) @ rotation.mT + centre + shift[:, None]
-    # grid_sample wants, for each new pixel, the place it comes from: the inverse, in units of half the side
-    back = rotation.mT / scale[:, None, None]
-    offset = -(back @ shift[:, :, None]) * (2 / size)
-    where = F.affine_grid(torch.cat([back, offset], dim=2), list(images.shape), align_corners=False)
-    sampled = F.grid_sample(images, where, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return sampled.clamp(0, 1), moved
 
 
 def _damage(images: Tensor, chosen: Tensor, rng: torch.Generator) -> Tensor:

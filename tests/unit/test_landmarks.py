@@ -11,6 +11,7 @@ from bfr_lite.checkpoints import SHIPPED, read_card
 from bfr_lite.data import FaceDataset
 from bfr_lite.images import ImageError, resize
 from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.landmarks import MIRRORED, LandmarkTraining, augment, landmark_errors, train_landmarks
 
 CENTRES = torch.from_numpy(template(128)).float()
@@ -90,7 +91,7 @@ def test_augmented_points_stay_on_what_they_point_at(seed):
 
 def test_mirrored_faces_swap_left_and_right():
     faces = Dots(32)
-    still = LandmarkTraining(turn=0, zoom=1, move=0, degraded=0)
+    still = LandmarkTraining(misalignment=Misalignment(turn=0, zoom=1, move=0), degraded=0)
     _, points = augment(faces.images, faces.landmarks, still, torch.Generator().manual_seed(0))
     assert (points[:, 0, 0] < points[:, 1, 0]).all() and (points[:, 3, 0] < points[:, 4, 0]).all()
     mirrored = faces.landmarks[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([127.0, 0.0])

@@ -14,6 +14,7 @@ from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generato
 from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
+from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -251,7 +252,9 @@ def test_tiny_restorer_learns_from_3200_pictures(tmp_path):
     """Restored pictures come nearer to the clean ones than the damaged input is."""
     weights = LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0, latent=0.0)
     faces = Blobs()
-    config = RestorerConfig(TINY, weights, ("codeformer",), lr=4e-3, generator_lr=1e-3, ema_half_life=200)
+    in_place = Misalignment(turn=0.0, zoom=1.0, move=0.0)
+    options = {"lr": 4e-3, "generator_lr": 1e-3, "ema_half_life": 200, "misalignment": in_place}
+    config = RestorerConfig(TINY, weights, ("codeformer",), **options)
     task = RestorerTask(config, faces, 8, Accelerator(cpu=True), prior=load_tiny_prior())
     run(task, RunConfig(tmp_path, 3200, batch=8), len(faces), Accelerator(cpu=True))
     batch = task._draw_batch(torch.arange(16), step_rng(1, 0))
