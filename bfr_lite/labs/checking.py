@@ -88,7 +88,7 @@ class Check:
             return
         for message, answer in (mistakes or {}).items():
             if _alike(got, answer(), atol, share):
-                self.fail(f"{message} (Seen on {on}.)")
+                self.fail(f"{message} Seen on {on}.")
         if got.shape != wanted.shape:
             self.fail(f"returned shape {tuple(got.shape)} where {tuple(wanted.shape)} is wanted, on {on}.")
         if not got.isfinite().all():

@@ -148,8 +148,8 @@ def check_redegradation(
     plain = Degradation.named("gfpgan", SIZE)
     params = plain.sample(3, torch.Generator().manual_seed(0))
     clean, restored = draw(3, 3, SIZE, SIZE).sigmoid(), (0.5 + 0.6 * draw(3, 3, SIZE, SIZE, seed=1)).requires_grad_()
-    lq, fidelity = plain.apply(clean, params), torch.tensor([0.2, 0.5, 1.0])
-    on = f"three pictures of {SIZE} px, fidelity {fidelity.tolist()}"
+    lq, each_fidelity = plain.apply(clean, params), [0.2, 0.5, 1.0]
+    fidelity, on = torch.tensor(each_fidelity), f"three pictures of {SIZE} px, fidelity {each_fidelity}"
     got = check.call(redegradation_loss, restored, lq, _Watched(plain.ranges, SIZE), params, fidelity, on=on)
     again = plain.apply_differentiable(restored.clamp(0, 1), params)
     each = charbonnier(again, lq)

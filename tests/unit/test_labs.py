@@ -5,13 +5,16 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 import torch
-from lab_notebooks import LABS, SOURCE, index_of, metadata, plant, points, read, source_path
+from lab_notebooks import LABS, SOURCE, index_of, metadata, plant, points, read
 
 from bfr_lite import labs, mmrb
 from bfr_lite.labs.checking import Check
 
+GUIDE = SOURCE.parent / "README.md"
+NOTEBOOKS = SOURCE.parents[1]
 LAB_OF = {metadata(cell)["grade_id"]: lab for lab in LABS for cell in read(lab).cells if metadata(cell).get("solution")}
 
 # exercise, what is right in its solution, what a student writes in its place, what the check says
@@ -215,6 +218,27 @@ MISTAKES = [
 ]  # fmt: skip
 
 
+# exercise, what is in its solution, another way to say the same
+ALTERNATIVES = [
+    ("gaussian_kernel", "torch.exp(-((along / sigma_x) ** 2 + (across / sigma_y) ** 2) / 2)",
+     "torch.exp(-(along**2 / (2 * sigma_x**2) + across**2 / (2 * sigma_y**2)))"),
+    ("round_straight_through", "values + (values.round() - values).detach()",
+     "values - values.detach() + values.round().detach()"),
+    ("high_pass", "F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)",
+     "F.avg_pool2d(x, 3, 1, 1) / F.avg_pool2d(torch.ones_like(x), 3, 1, 1)"),
+    ("my_mmrb", "own + answers[-1] if answers else own", "own + (answers or [0.0])[-1]"),
+    ("modulate", "weight[None] * style[:, None, :, None, None]", "torch.einsum('oiyx,bi->boiyx', weight, style)"),
+    ("demodulate", "weights * (power + 1e-8).rsqrt()", "weights / (power + 1e-8).sqrt()"),
+    ("modulated_conv", "y * (power + 1e-8).rsqrt()[:, :, None, None]",  # the textbook's form: a kernel for each picture
+     "torch.cat([F.conv2d(one[None], weight * s[:, None, None] / ((weight * s[:, None, None]).square()"
+     ".sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt(), padding=weight.shape[-1] // 2) for one, s in zip(x, style)])"),
+    ("scale_conditions", ".reshape(-1, 1, 1, 1)", ".view(-1)[:, None, None, None]"),
+    ("blend", "(1 - t) * drawn + t * codecs", "drawn.lerp(codecs, t)"),
+    ("ema_update", "mean.lerp_(value, 1 - decay)", "mean.mul_(decay).add_(value, alpha=1 - decay)"),
+    ("total_loss", "weights[name] * term()", "term() * weights[name]"),
+]  # fmt: skip
+
+
 def check_answer(notebook, grade_id: str) -> None:
     """Run the set-up of a lab, one answer, and the check cell below it, as a student does."""
     place = index_of(notebook, grade_id)
@@ -229,6 +253,13 @@ def check_answer(notebook, grade_id: str) -> None:
 def test_the_check_takes_the_reference_solution(grade_id, capsys):
     check_answer(read(LAB_OF[grade_id]), grade_id)
     assert capsys.readouterr().out.startswith("✓")
+
+
+@pytest.mark.parametrize(("grade_id", "one", "other"), ALTERNATIVES)
+def test_the_check_takes_other_right_answers(grade_id, one, other):
+    notebook = read(LAB_OF[grade_id])
+    plant(notebook, grade_id, one, other)
+    check_answer(notebook, grade_id)
 
 
 @pytest.mark.parametrize(("grade_id", "right", "wrong", "message"), MISTAKES)
@@ -246,8 +277,16 @@ def test_an_empty_answer_is_told_that_it_is_empty(grade_id):
     cell.source = re.sub(
         r"### BEGIN SOLUTION.*?### END SOLUTION", "raise NotImplementedError()", cell.source, flags=re.S
     )
-    with pytest.raises(labs.CheckFailed, match="not written yet"):
+    with pytest.raises(labs.CheckFailed, match="not written yet") as failed:
         check_answer(notebook, grade_id)
+    number, section = re.search(r"\(See notebook (\d\d), (.+)\.\)$", str(failed.value)).groups()
+    assert any(heading.lower().startswith(section.lower()) for heading in headings(number))
+
+
+def headings(number: str) -> list[str]:
+    (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    return [heading for text in texts for heading in re.findall(r"^#+ (.+)$", text, re.M)]
 
 
 def test_an_error_in_an_answer_is_told_with_its_input_and_its_line(tmp_path):
@@ -315,13 +354,18 @@ class TestSource:
                 assert re.fullmatch(r"labs\.check_\w+\(\w+\)", check)
                 assert test.source.startswith(check) and cell.source.count("BEGIN SOLUTION")
 
+    def test_promises_as_many_minutes_as_its_cards(self, lab):
+        texts = [cell.source for cell in read(lab).cells if cell.cell_type == "markdown"]
+        minutes = [int(card[1]) for card in (re.search(r"\| ★+ \| (\d+) \|", text) for text in texts) if card]
+        assert len(minutes) == len(points(lab)) and f"**Time**: about {sum(minutes)} minutes, 20 points" in texts[0]
+
+    def test_the_teacher_s_guide_says_the_same(self, lab):
+        minutes = re.search(r"about (\d+) minutes", read(lab).cells[0].source)[1]
+        (line,) = [line for line in GUIDE.read_text().splitlines() if line.startswith(f"| `{lab}`")]
+        assert [int(value) for value in re.findall(r"\((\d+)\)", line.split("|")[3])] == list(points(lab).values())
+        assert line.split("|")[4].strip() == minutes
+
     def test_grade_ids_are_named_once_and_schema_3(self, lab):
         known = [metadata(cell) for cell in read(lab).cells if metadata(cell)]
         assert len({cell["grade_id"] for cell in known}) == len(known)
         assert {cell["schema_version"] for cell in known} == {3}
-
-
-def test_sources_are_all_that_the_folder_holds():
-    assert [
-        path.relative_to(SOURCE) for path in sorted(SOURCE.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts
-    ] == [source_path(lab).relative_to(SOURCE) for lab in LABS]
