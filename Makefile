@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := bfr_lite tests notebooks data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv notebooks lab test lint format clean
+.PHONY: help venv notebooks lab labs test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ notebooks: $(INSTALLED) ## run copies of the notebooks; HTML pages in build/html
 
 lab: $(INSTALLED) ## open the series in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_tour.ipynb
+
+# nbgrader reads its settings from the folder it runs in, and starts alembic by name.
+labs: $(INSTALLED) ## make the students' release of the labs for courses
+	cd notebooks/labs && PATH="$(abspath $(BIN)):$$PATH" nbgrader generate_assignment --assignment='*' --force \
+		--log-level=ERROR
+	@echo "students get notebooks/labs/release/; grading: notebooks/labs/README.md"
 
 test: $(INSTALLED) ## run everything: style, unit tests, parity with the references, all notebooks
 	@$(BIN)/python -m pytest

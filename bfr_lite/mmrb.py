@@ -56,7 +56,7 @@ class MMRB(nn.Module):
         self.active = set(self.names)
         width = width or max(2, channels // 4)
         self.reduce = Conv2d(channels, width * len(self.names), 1)
-        self.paths = nn.ModuleDict({name: _path(name, width) for name in self.names})
+        self.paths = nn.ModuleDict({name: make_path(name, width) for name in self.names})
         self.fuse = Conv2d(width * len(self.names), channels, 1)
         self.gate = ChannelGate(channels)
         self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.2))
@@ -102,8 +102,8 @@ def high_pass(x: Tensor) -> Tensor:
     return x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-def _path(name: str, width: int) -> nn.Module:
-    """The layers of one path; every 3x3 keeps height and width."""
+def make_path(name: str, width: int) -> nn.Module:
+    """The layers of the path `name`, one of `PATHS`: (B, width, H, W) -> the same shape, leaky ReLU at the end."""
     layers = {
         "point": [Conv2d(width, width, 1)],
         "local": [Conv2d(width, width, 3, padding=1)],
