@@ -21,6 +21,7 @@ from bfr_lite.evaluation import Table, bootstrap_interval, comparison, measured_
 from bfr_lite.metrics import Metric, psnr
 from bfr_lite.plots import COLOURS, encode, encode_image
 from bfr_lite.restorer import Restorer
+from bfr_lite.widgets.screen import show
 
 ALL_DAMAGE, ALL_FACES = "all conditions", "all faces"
 ENDS = 3  # cases shown at each end of the ranking
@@ -63,7 +64,7 @@ class BenchmarkBrowser(VBox):
         self.stratum = Dropdown(options=[ALL_FACES, *result.strata], description="faces")
         self.order = ToggleButtons(options=["gain", "result"], description="cases by")
         self.table, self.note, self.chart = HTML(), HTML(), Image(format="png")
-        self.captions = [HTML() for _ in range(2 * ENDS)]
+        self.captions = [HTML(layout=Layout(min_width=f"{SHOWN}px")) for _ in range(2 * ENDS)]
         self.pictures = [Image(format="jpeg", width=SHOWN, height=3 * SHOWN) for _ in self.captions]
         wrap = Layout(flex_flow="row wrap")
         choices = HBox([self.metric, self.method, self.condition, self.stratum], layout=wrap)
@@ -111,7 +112,7 @@ class BenchmarkBrowser(VBox):
         for widget in self.captions[2 * ends :]:
             widget.value = ""
         for widget in self.pictures[2 * ends :]:
-            widget.value = b""
+            show(widget, b"")
         self._show_pictures()
 
     def _show_pictures(self) -> None:
@@ -119,11 +120,12 @@ class BenchmarkBrowser(VBox):
             reason = "give the browser a restorer and the faces" if self._faces is None else "choose a restorer"
             self.note.value = f"Cases by name; to see them, {reason}."
             for widget in self.pictures:
-                widget.value = b""
+                show(widget, b"")
             return
         self.note.value, strange = "drawing …", []
         for widget, case in zip(self.pictures, self.cases, strict=False):
-            widget.value, as_measured = self._draw(case.condition, case.index, self.method.value)
+            picture, as_measured = self._draw(case.condition, case.index, self.method.value)
+            show(widget, picture)
             strange += [] if as_measured else [case.face]
         other = f" <b>Not what was measured</b>, this restorer is another one: {', '.join(strange)}." if strange else ""
         self.note.value = f"From above: bicubic input, restored, clean.{other}"
@@ -196,7 +198,7 @@ def table_html(table: Table, metric: Metric) -> str:
         cell = f"{mean:.{metric.decimals}f} [{low:.{metric.decimals}f}, {high:.{metric.decimals}f}]"
         lines.append(f"<tr><td>{escape(row)}</td><td>{f'<b>{cell}</b>' if row == best else cell}</td></tr>")
     better = "higher" if metric.higher_is_better else "lower"
-    head = f"{escape(metric.name)}{_unit(metric)}, {better} is better; mean and 95 % interval, {len(table.faces)} faces"
+    head = f"{escape(metric.name)}{_unit(metric)}: {better} is better. Mean [95 % interval], {len(table.faces)} faces"
     return f"<table><caption>{head}</caption>{''.join(lines)}</table>"
 
 

@@ -18,7 +18,7 @@ from bfr_lite.restorer import Restorer
 from bfr_lite.training.losses import charbonnier, feature_distance
 
 SHOWN = 160  # pixels of the screen for each picture
-TIMES = 4  # a difference of pictures is shown so many times as large
+TIMES = 2  # a difference of pictures is shown so many times as large
 TAUGHT = (4, 8, 16)  # resolutions at which the student follows the teacher
 AGAIN = ("clean", "damaged", "drawn", "damaged again", f"difference ×{TIMES}")
 READ = ("teacher reads", "student reads", "student − teacher")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,7 @@ from ipywidgets import HTML, Button, HBox, Image, IntSlider, Layout, SelectMulti
 from matplotlib.figure import Figure
 
 from bfr_lite.plots import COLOURS, LINES, encode
+from bfr_lite.widgets.screen import show
 
 PERIOD = 1.0  # seconds from one look at the folder to the next
 NO_LOSSES = ("step", "images", "seconds")  # the other columns of a log
@@ -47,7 +49,7 @@ class TrainingMonitor(VBox):
         self.status, self.caption = HTML(), HTML()
         self.losses = SelectMultiple(description="losses", rows=9)
         self.sample = IntSlider(0, min=0, max=0, description="samples")
-        self.curves, self.picture = Image(format="png"), Image(format="png", layout=Layout(max_width="100%"))
+        self.curves, self.picture = Image(format="png"), Image(format="png", layout=Layout(max_width="40em"))
         buttons = [HBox([self.start, self.stop])] * (arguments is not None)
         plot = HBox([self.losses, self.curves], layout=Layout(flex_flow="row wrap"))
         super().__init__([*buttons, self.status, plot, HBox([self.sample, self.caption]), self.picture])
@@ -55,6 +57,8 @@ class TrainingMonitor(VBox):
         self.stop.on_click(self._stop)
         self.losses.observe(self._draw, names="value")
         self.sample.observe(self._show, names="value")
+        self._draw()
+        self._show()
         self.refresh()
         self._watcher = threading.Thread(target=self._watch, name=f"monitor of {folder.name}", daemon=True)
         self._watcher.start()
@@ -90,7 +94,8 @@ class TrainingMonitor(VBox):
 
     def _watch(self) -> None:
         while not self._closed.wait(PERIOD):
-            self.refresh()
+            with suppress(OSError):  # a file may go while it is looked at; the next look will tell
+                self.refresh()
 
     def _start(self, button: Button) -> None:
         with self._lock:
@@ -121,12 +126,12 @@ class TrainingMonitor(VBox):
 
     def _draw(self, change: object = None) -> None:
         with self._lock:
-            self.curves.value = loss_curves(self._rows, self.losses.value) if self._rows else b""
+            show(self.curves, loss_curves(self._rows, self.losses.value) if self._rows else b"")
 
     def _show(self, change: object = None) -> None:
         with self._lock:
             chosen = self._samples[self.sample.value] if self._samples else None
-            self.picture.value = chosen.read_bytes() if chosen else b""
+            show(self.picture, chosen.read_bytes() if chosen else b"")
             self.caption.value = f"after {int(chosen.stem):,} pictures" if chosen else "no samples yet"
 
 

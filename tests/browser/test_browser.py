@@ -9,11 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -49,8 +47,8 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    """Where a JupyterLab of the test's own, with nobody's settings, serves the notebook."""
+def server(tmp_path_factory) -> Iterator[Callable[[str], str]]:
+    """A JupyterLab of the test's own, with nobody's settings: a function that turns a path into an address."""
     home = tmp_path_factory.mktemp("jupyter")
     work = home / "work"
     work.mkdir()
@@ -68,14 +66,18 @@ def address(tmp_path_factory) -> Iterator[str]:
     own = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
     own |= {"IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1"}
+
+    def address(path: str) -> str:
+        return f"http://127.0.0.1:{port}/{path}?token={token}"
+
     with (home / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
         try:
-            wait_until_it_answers(f"http://127.0.0.1:{port}/api/status?token={token}", server, home / "log.txt")
-            yield f"http://127.0.0.1:{port}/doc/tree/demo.ipynb?token={token}"
+            until(lambda: fetch(address("api/status")), STARTED, (home / "log.txt").read_text)
+            yield address
         finally:
-            server.terminate()  # ends its kernels, too
-            server.wait(ANSWERED)
+            process.terminate()  # ends its kernels, too
+            process.wait(ANSWERED)
 
 
 def free_port() -> int:
@@ -85,18 +87,23 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None:
-    """Return when the server answers; fail with its log when it ended, or after `STARTED` seconds."""
-    deadline = time.monotonic() + STARTED
-    while time.monotonic() < deadline and server.poll() is None:
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5):
-            return
-        time.sleep(0.2)  # nothing but asking again tells when a server has begun to listen
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+def until(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
+    """Ask again and again, where no event tells; fail with the complaint when it has not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.2)
+
+
+def fetch(url: str) -> object:
+    """What a server of this machine answers, read as JSON; None while there is no answer."""
+    local = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach it
+    with suppress(OSError), local.open(url, timeout=10) as answer:
+        return json.load(answer)
 
 
 @pytest.fixture(scope="module")
-def page(chromium, address) -> Iterator[object]:
+def page(chromium, server) -> Iterator[object]:
     """The notebook in a browser, every cell of it run."""
     with sync_api.sync_playwright() as playwright:
         # --no-sandbox: Chromium refuses to run as root, as in containers, with its sandbox
@@ -104,8 +111,10 @@ def page(chromium, address) -> Iterator[object]:
         page = browser.new_page(viewport={"width": 1200, "height": 1600})
         page.set_default_timeout(1000 * ANSWERED)
         sync_api.expect.set_options(timeout=1000 * ANSWERED)
-        page.goto(address)
-        # cells sent to a kernel that is not there yet are lost without a word
+        page.goto(server("doc/tree/demo.ipynb"))
+        # cells that are run before the page talks to a kernel are lost, without a word
+        kernels = server("api/kernels")
+        until(lambda: any(one["connections"] for one in fetch(kernels) or ()), ANSWERED, lambda: "no kernel came")
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -117,6 +126,11 @@ def page(chromium, address) -> Iterator[object]:
 def pixels(picture) -> np.ndarray:
     """What an element shows on the screen, (H, W, 3) in [0, 255]."""
     return np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB"), dtype=float)
+
+
+def apart(picture, before: np.ndarray) -> float:
+    """By how much an element looks other than before, in levels of 255."""
+    return np.abs(pixels(picture) - before).mean()
 
 
 def drag(page, slider, share: float) -> None:
@@ -131,13 +145,13 @@ def drag(page, slider, share: float) -> None:
 def test_the_mouse_moves_a_slider_and_the_picture_changes(page):
     slider = page.locator(".widget-slider", has=page.get_by_text("severity", exact=True))
     clean, damaged = page.locator("img.widget-image").first, page.locator("img.widget-image").last
-    before, source = pixels(damaged), damaged.get_attribute("src")
-    undamaged = pixels(clean)
+    before, source = {"clean": pixels(clean), "damaged": pixels(damaged)}, damaged.get_attribute("src")
     drag(page, slider, 1.0)
     sync_api.expect(slider.locator(".widget-readout")).to_have_text("1.00")
     sync_api.expect(damaged).not_to_have_attribute("src", source)
-    assert np.abs(pixels(damaged) - before).mean() > 5
-    assert np.abs(pixels(clean) - undamaged).mean() < 0.5
+    # pictures of the positions in between come first
+    until(lambda: apart(damaged, before["damaged"]) > 5, ANSWERED, lambda: "the picture did not change")
+    assert apart(clean, before["clean"]) < 0.5
 
 
 def test_the_check_button_answers_in_words(page):
