@@ -212,7 +212,7 @@ def gain_chart(groups: Sequence[Mapping[str, Tensor]], title: str, metric: Metri
     for group, colour, marker in zip(groups, COLOURS, "os", strict=False):
         for name, values in group.items():
             low, high = bootstrap_interval(values)
-            axes.plot([low, high], [len(labels)] * 2, color=colour)
+            axes.plot([low, high], [len(labels)] * 2, "-", color=colour)
             axes.plot(measured_mean(values), len(labels), marker, color=colour)
             labels.append(name)
     axes.axvline(0, color="black", linewidth=0.8)
