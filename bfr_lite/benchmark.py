@@ -136,6 +136,17 @@ class Benchmark:
             "strata": {name: mask.tolist() for name, mask in self.strata.items()},
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Mapping[str, object]]) -> Benchmark:
+        """What `as_dict` wrote, see `Table.from_dict`. Raises `ValueError` when `content` is something else."""
+        try:
+            tables = {name: Table.from_dict(table) for name, table in content["conditions"].items()}
+            return cls(tables, {name: torch.tensor(mask) for name, mask in content["strata"].items()}, content["facts"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"no result of the benchmark ({type(error).__name__}: {error}): `evaluate --benchmark` writes one"
+            ) from error
+
 
 def run_benchmark(
     restorer: Restorer,

@@ -59,8 +59,21 @@ class Table:
     def as_dict(self) -> dict[str, object]:
         """Everything, ready for JSON; what could not be measured is None."""
         methods = {row: {m.name: self._summary(self.values(row, m.name)) for m in self.metrics} for row in self.rows}
-        metrics = {m.name: {"unit": m.unit, "higher_is_better": m.higher_is_better} for m in self.metrics}
+        metrics = {
+            m.name: {"unit": m.unit, "higher_is_better": m.higher_is_better, "decimals": m.decimals}
+            for m in self.metrics
+        }
         return {"facts": dict(self.facts), "metrics": metrics, "faces": list(self.faces), "methods": methods}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, object]) -> Table:
+        """The table that `as_dict` wrote, its values rounded to 6 decimals; its metrics can be read, not used again."""
+        metrics = tuple(Metric(name, measure=_not_kept, **facts) for name, facts in content["metrics"].items())
+        rows = {
+            row: torch.tensor([[math.nan if v is None else v for v in by[m.name]["values"]] for m in metrics]).T
+            for row, by in content["methods"].items()
+        }
+        return cls(tuple(content["faces"]), metrics, rows, content["facts"])
 
     def _summary(self, values: Tensor) -> dict[str, object]:
         return {
@@ -178,6 +191,10 @@ def _outputs(
     inputs = resampled(clean, degradation, params)
     degraded = inputs["input, bicubic"]
     return chain(inputs.items(), ((name, method(degraded)) for name, method in methods.items()))
+
+
+def _not_kept(output: Tensor, target: Tensor) -> Tensor:
+    raise ValueError("this table was read from a file, which keeps a metric's values and not its network")
 
 
 def _plain(value: float) -> float | None:

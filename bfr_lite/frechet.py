@@ -28,7 +28,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     # With C_a = X'X and C_b = Y'Y, the eigenvalues of C_a C_b are the squared singular values of X Y': the trace of the
     # root is their sum, and no D x D root is taken.
     x, y = ((part - part.mean(dim=0)) / (len(part) - 1) ** 0.5 for part in (a, b))
-    root = torch.linalg.svdvals(x @ y.T).sum()
+    # X and Y have those of their triangular factors, which are no larger than D x D however many features there are.
+    root = torch.linalg.svdvals(torch.linalg.qr(x, mode="r").R @ torch.linalg.qr(y, mode="r").R.T).sum()
     distance = (a.mean(dim=0) - b.mean(dim=0)).square().sum() + x.square().sum() + y.square().sum() - 2 * root
     return max(0.0, distance.item())
 

@@ -169,7 +169,9 @@ def _stop_requested() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread alone
         yield stop
         return
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    # SIGBREAK is what a program on Windows can send to another one and not to itself
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield stop
     finally:

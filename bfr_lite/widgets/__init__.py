@@ -9,12 +9,16 @@ from __future__ import annotations
 from importlib import import_module
 
 _MODULE_OF = {
+    "benchmark_browser": "benchmark",
+    "check_button": "check",
     "degradation_playground": "degradation",
     "feature_explorer": "features",
     "fidelity_slider": "fidelity",
     "latent_explorer": "latent",
     "mmrb_inspector": "mmrb",
     "photo_restorer": "photo",
+    "supervision_viewer": "supervision",
+    "training_monitor": "training",
 }
 
 __all__ = list(_MODULE_OF)

@@ -100,6 +100,18 @@ def test_markdown_and_json_hold_everything():
     assert list(data["conditions"]) == ["mild", "x4"]
 
 
+def test_json_can_be_read_again():
+    again = Benchmark.from_dict(json.loads(json.dumps(made().as_dict())))
+    assert again.markdown() == made().markdown() and again.facts == {"seed": 0}
+    assert again.strata["turned"].tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("content", [{}, {"conditions": {"mild": {}}}, [1]], ids=["empty", "no table", "list"])
+def test_json_of_something_else_is_refused(content):
+    with pytest.raises(ValueError, match="no result of the benchmark"):
+        Benchmark.from_dict(content)
+
+
 def test_a_run_is_reproducible():
     restorer, faces = Restorer(preset("tiny")).eval(), load_faces("synthetic", count=2, size=32)
     one, two = (run_benchmark(restorer, faces, (PSNR,), fidelities=(1.0,)).as_dict() for _ in range(2))

@@ -112,9 +112,17 @@ def test_json_has_every_value_and_no_nan(table):
     content = json.loads(json.dumps(table.as_dict(), allow_nan=False))
     assert content["facts"] == {"seed": 4}
     assert content["faces"] == ["a", "b", "c"]
-    assert content["metrics"]["distance"] == {"unit": "px", "higher_is_better": False}
+    decimals = table.metrics[1].decimals
+    assert content["metrics"]["distance"] == {"unit": "px", "higher_is_better": False, "decimals": decimals}
     assert content["methods"]["one"]["distance"] == {"mean": 1.5, "interval_95": [1.0, 2.0], "values": [1.0, 2.0, None]}
     assert content["methods"]["none"]["PSNR"]["mean"] is None
+
+
+def test_json_can_be_read_again_but_not_measured_with(table):
+    again = Table.from_dict(json.loads(json.dumps(table.as_dict())))
+    assert again.markdown() == table.markdown() and again.as_dict() == table.as_dict()
+    with pytest.raises(ValueError, match="was read from a file"):
+        again.metrics[0].measure(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
 
 def test_a_wrong_name_says_what_there_is(table):
