@@ -46,10 +46,12 @@ def guess_damage(
 ) -> tuple[DegradationParams, float]:
     """Of many draws, the damage that brings `restored` (1, 3, S, S) nearest to `lq`, with that distance.
 
-    Noise is left out of the draws: its pattern cannot be guessed, and a wrong pattern is farther off than none.
+    Noise is left out of the draws: its pattern cannot be guessed, and a wrong pattern is farther off than none. So are
+    tints: a face may have any, and a wrong guess would stain it.
     """
     drawn = degradation.sample(GUESSES, rng)
-    drawn.noise.zero_()
+    for part in (drawn.noise, drawn.shift, drawn.grey):
+        part.zero_()
     distances = []
     for start in range(0, GUESSES, BATCH):
         params = drawn[start : start + BATCH]

@@ -16,6 +16,7 @@ SERIES = (
     "05_restorer",
     "06_self_supervised_training",
     "07_evaluation",
+    "08_your_photos",
 )
 
 
