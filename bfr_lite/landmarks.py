@@ -57,11 +57,14 @@ class LandmarkNet(nn.Module):
         draw_weights(self, generator)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike = "lite") -> LandmarkNet:
-        """The shipped network ("lite"), or one from a safetensors file. Raises as `checkpoints.load_weights`."""
+    def from_pretrained(cls, source: str | os.PathLike = "lite", kind: str = "landmarks") -> LandmarkNet:
+        """The shipped network ("lite"), or one from a safetensors file. Raises as `checkpoints.load_weights`.
+
+        kind: "landmarks", the ruler of the metrics, or "aligner", which finds the points in damaged photos.
+        """
         path = Path(source)
         if not path.suffix:
-            path = shipped_path("landmarks", str(source))
+            path = shipped_path(kind, str(source))
         network = cls()
         fit(network, load_weights(path), path)
         return network.eval().requires_grad_(False)

@@ -99,12 +99,16 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     paths = args.notebooks or sorted(HERE.glob("0*.ipynb"))
     series = {path.stem: title(nbformat.read(path, as_version=4), path.stem) for path in paths}
+    series["glossary"] = "Glossary"
     table = []
     for path in paths:
         print(f"running {path.name}", flush=True)
         notebook, line = execute(path, copies / path.name)
         (pages / f"{path.stem}.html").write_text(page(notebook, path.stem, series), encoding="utf-8")
         table.append(line)
+    glossary = nbformat.v4.new_markdown_cell((HERE / "glossary.md").read_text(encoding="utf-8"))
+    words = page(nbformat.v4.new_notebook(cells=[glossary]), "glossary", series)
+    (pages / "glossary.html").write_text(words, encoding="utf-8")
     entries = [f'<li><a href="{stem}.html">{html.escape(name)}</a></li>' for stem, name in series.items()]
     picture = ""
     if args.picture:

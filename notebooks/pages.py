@@ -16,7 +16,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 HERE = Path(__file__).parent
 INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
-NOTEBOOK_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.ipynb(#[^"]*)?"')
+PAGE_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.(?:ipynb|md)(#[^"]*)?"')
 
 
 class Renderer(IPythonRenderer):
@@ -58,7 +58,7 @@ def page(notebook: nbformat.NotebookNode, name: str, series: Mapping[str, str]) 
     metadata = {"name": name, "path": str(HERE)}
     resources = {"metadata": metadata, "series": dict(series), "dark_theme": dark_theme()}
     body, _ = PageExporter().from_notebook_node(notebook, resources)
-    return NOTEBOOK_LINK.sub(r'href="\1.html\2"', body)
+    return PAGE_LINK.sub(r'href="\1.html\2"', body)
 
 
 @cache

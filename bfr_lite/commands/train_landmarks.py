@@ -1,4 +1,4 @@
-"""``bfr-lite train landmarks``: the small network that measures landmark distances offline."""
+"""``bfr-lite train landmarks``: the small networks that measure landmark distances, and align damaged photos."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from bfr_lite.commands import Subparsers, command_parser
 
 EXAMPLE = """
 bfr-lite train landmarks -o runs/landmarks
+bfr-lite train landmarks --aligner -o runs/aligner
 """
 
 
 def add_parser(kinds: Subparsers) -> None:
     """Add ``landmarks`` to what ``bfr-lite train`` can train."""
-    summary = "train the landmark network of the metrics on the congress portraits"
+    summary = "train the landmark networks, of the metrics and of photos, on the congress portraits"
     parser = command_parser(kinds, "landmarks", summary, EXAMPLE, run)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for weights and card")
+    parser.add_argument(
+        "--aligner", action="store_true", help="the one that aligns damaged photos: more damage, farther out of place"
+    )
     parser.add_argument("--images", type=int, help="pictures to see (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same network (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
@@ -29,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
     from bfr_lite.checkpoints import read_card
     from bfr_lite.machine import command_line
-    from bfr_lite.training.landmarks import LandmarkTraining, write_landmarks
+    from bfr_lite.training.landmarks import ALIGNER, LandmarkTraining, write_landmarks
 
-    config = LandmarkTraining(seed=args.seed)
+    config = replace(ALIGNER if args.aligner else LandmarkTraining(), seed=args.seed)
     if args.images is not None:
         config = replace(config, images=args.images)
     path = write_landmarks(config, args.output, command_line())

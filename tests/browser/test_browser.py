@@ -16,6 +16,7 @@ from contextlib import suppress
 import nbformat
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
@@ -23,7 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 STARTED, ANSWERED = 60, 60  # seconds for the server to start, and for a kernel or a browser to answer
 
-CELLS = (
+DEMO = (
     "from bfr_lite.astronaut import astronaut\n"
     "from bfr_lite.widgets import check_button, degradation_playground\n"
     "degradation_playground(astronaut(64))",
@@ -35,6 +36,7 @@ CELLS = (
     "check_button(check_double, lambda: double)",
     "def double(x):\n    return x * x\n\n\nprint('mended the wrong way')",
 )
+PHOTO = ("from bfr_lite.widgets import photo_restorer\nphoto_restorer()", "print('ready for a photo')")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,9 @@ def server(tmp_path_factory) -> Iterator[Callable[[str], str]]:
     work = home / "work"
     work.mkdir()
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # without it, JupyterLab asks which
-    cells = list(map(nbformat.v4.new_code_cell, CELLS))
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), work / "demo.ipynb")
+    for name, sources in (("demo", DEMO), ("photo", PHOTO)):
+        cells = list(map(nbformat.v4.new_code_cell, sources))
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), work / f"{name}.ipynb")
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}  # no question over the page, nothing asked of the network
@@ -103,24 +106,44 @@ def fetch(url: str) -> object:
 
 
 @pytest.fixture(scope="module")
-def page(chromium, server) -> Iterator[object]:
-    """The notebook in a browser, every cell of it run."""
+def browser(chromium) -> Iterator[object]:
+    """A browser without a window."""
+    sync_api.expect.set_options(timeout=1000 * ANSWERED)
     with sync_api.sync_playwright() as playwright:
         # --no-sandbox: Chromium refuses to run as root, as in containers, with its sandbox
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, server) -> Callable[[str, str], object]:
+    """A function that opens a notebook in the browser, and runs every cell until the last one's text is there."""
+
+    def open_notebook(name: str, last: str) -> object:
         page = browser.new_page(viewport={"width": 1200, "height": 1600})
         page.set_default_timeout(1000 * ANSWERED)
-        sync_api.expect.set_options(timeout=1000 * ANSWERED)
-        page.goto(server("doc/tree/demo.ipynb"))
-        # cells that are run before the page talks to a kernel are lost, without a word
-        kernels = server("api/kernels")
-        until(lambda: any(one["connections"] for one in fetch(kernels) or ()), ANSWERED, lambda: "no kernel came")
+        before = len(fetch(server("api/kernels")) or ())
+        page.goto(server(f"doc/tree/{name}.ipynb"))
+
+        def talks() -> bool:  # cells that are run before the page talks to a kernel are lost, without a word
+            kernels = fetch(server("api/kernels")) or ()
+            return len(kernels) > before and all(kernel["connections"] for kernel in kernels)
+
+        until(talks, ANSWERED, lambda: "no kernel came")
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.get_by_text("mended the wrong way", exact=True).wait_for()  # the last cell's output
-        yield page
-        browser.close()
+        page.get_by_text(last, exact=True).wait_for()
+        return page
+
+    return open_notebook
+
+
+@pytest.fixture(scope="module")
+def page(opened) -> object:
+    """The notebook of playground and check button."""
+    return opened("demo", "mended the wrong way")
 
 
 def pixels(picture) -> np.ndarray:
@@ -158,3 +181,25 @@ def test_the_check_button_answers_in_words(page):
     """It checks the function as it is when the button is pressed: the last cell had changed it."""
     page.get_by_role("button", name="Check my answer").click()
     sync_api.expect(page.get_by_text("double(3) should be 6, yours gives 9")).to_be_visible()
+
+
+def test_a_photo_is_uploaded_restored_and_downloaded(opened, tmp_path):
+    """All that a reader does with notebook 08: choose a file, turn the knob, make the file, save it."""
+    page = opened("photo", "ready for a photo")
+    photo = skimage.data.astronaut()[:256, 96:352]
+    Image.fromarray(photo).save(tmp_path / "mine.png")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="your photo").click()
+    chooser.value.set_files(tmp_path / "mine.png")
+    sync_api.expect(page.get_by_text("1 found", exact=True)).to_be_visible()
+    face = page.locator("img.widget-image").last
+    source = face.get_attribute("src")
+    drag(page, page.locator(".widget-slider", has=page.get_by_text("fidelity", exact=True)), 1.0)
+    sync_api.expect(face).not_to_have_attribute("src", source)
+    page.get_by_role("button", name="make the file").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="restored.png, 256x256 pixels").click()
+    saved = np.asarray(Image.open(download.value.path()))
+    assert download.value.suggested_filename == "restored.png" and saved.shape == photo.shape
+    changed = (saved != photo).any(axis=-1)
+    assert changed[128, 128] and not changed[:, :5].any(), "the face has changed, and the border of the photo has not"

@@ -63,3 +63,22 @@ def test_every_formula_of_the_series_can_be_drawn(pages, path):
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     body = pages.page(notebook, path.stem, SERIES).split("<body")[1]
     assert "\\frac" not in body and "$" not in body
+
+
+class TestGlossary:
+    TEXT = (FOLDER / "glossary.md").read_text(encoding="utf-8")
+    WORDS = re.findall(r"^\*\*(.+?)\*\*", TEXT, re.MULTILINE)
+
+    def test_is_in_order(self):
+        assert sorted(self.WORDS, key=str.lower) == self.WORDS and len(self.WORDS) > 40
+
+    def test_what_it_refers_to_is_there(self):
+        entries = {word.strip().lower() for entry in self.WORDS for word in entry.split(",")}
+        asked = {word.lower().replace("\n", " ") for word in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", self.TEXT)} - {
+            "italics"
+        }
+        assert not {word for word in asked if not {word, word.rstrip("s")} & entries}
+
+    def test_its_links_lead_somewhere(self):
+        links = re.findall(r"\]\(([^)]+)\)", self.TEXT)
+        assert links and not [link for link in links if not (FOLDER / link).exists()]
