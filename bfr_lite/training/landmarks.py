@@ -110,9 +110,9 @@ def measure(network: LandmarkNet, faces: FaceDataset, seed: int = 0) -> dict[str
     """Mean distances on `faces`, in pixels of them.
 
     clean, gfpgan, severe: of the network's points from the true ones, on the faces, after GFPGAN's degradation, and at
-    severity 0.9. moved: on faces turned, zoomed and moved as in training; moved_guess: of the mean of those points, which never looks, from
-    them. shaken: of the points found before and after the degradation, which is what the metric must tell apart from
-    points that did move.
+    severity 0.9. moved: on faces turned, zoomed and moved as in training; moved_guess: of the mean of those points,
+    which never looks, from them. shaken: of the points found before and after GFPGAN's degradation, which is what the
+    metric must tell apart from points that did move.
     """
     images, points = faces.batch(range(len(faces))), faces.landmarks
     rng = torch.Generator().manual_seed(seed)

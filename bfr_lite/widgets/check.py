@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from html import escape
+from io import StringIO
 
 from ipywidgets import HTML, Button, Layout, VBox
 
@@ -25,20 +27,23 @@ class CheckButton(VBox):
         self.message.value = _shown(*self._verdict())
 
     def _verdict(self) -> tuple[str, str]:
+        printed = StringIO()
         try:
-            said = self._check(self._answer())
+            with redirect_stdout(printed):
+                said = self._check(self._answer())
         except AssertionError as error:
             return "Not yet", str(error) or "the check failed, and says no more"
         except Exception as error:  # whatever a student's code can raise belongs on the page, not in the log
             return "It stopped", f"{type(error).__name__}: {error}"
-        return "Right", said if isinstance(said, str) else _summary(self._check)
+        told = printed.getvalue().strip() or said
+        return "Right", told if isinstance(told, str) else _summary(self._check)
 
 
 def check_button(check: Callable[[object], object], answer: Callable[[], object]) -> CheckButton:
     """A button that runs a named check of an answer and shows in words what it found.
 
-    `check` takes the answer, and raises `AssertionError` with a message where it is wrong; a text that it returns is
-    shown with "Right", else the first line of its docstring. `answer` gives the answer at the time of the press, so
+    `check` takes the answer, and raises `AssertionError` with a message where it is wrong, as those of `bfr_lite.labs`
+    do; what it prints or returns is shown with "Right", else the first line of its docstring. `answer` gives the answer at the time of the press, so
     that a function that was mended meanwhile is checked as it is now: `check_button(check_psnr, lambda: my_psnr)`.
     """
     return CheckButton(check, answer)

@@ -2,9 +2,9 @@
 
 BFR_LITE_DATA=... python data/benchmarks/photos.py [--weights NAME] [--detector FILE]
 
-Prints a Markdown table: for each damage, faces found, the landmark distance of the input and of the result from the clean
-photo (all three cut out by the true points, so that a face put back out of place counts), the change, and the PSNR of the
-same crops. Nothing about a photo is told to the pipeline but its pixels.
+Prints a Markdown table: for each damage, faces found, the landmark distance of the input and of the result from the
+clean photo (all three cut out by the true points, so that a face put back out of place counts), the change, and the
+PSNR of the same crops. Nothing about a photo is told to the pipeline but its pixels.
 """
 
 from __future__ import annotations

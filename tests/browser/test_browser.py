@@ -25,16 +25,15 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 STARTED, ANSWERED = 60, 60  # seconds for the server to start, and for a kernel or a browser to answer
 
 DEMO = (
+    "from bfr_lite import labs\n"
     "from bfr_lite.astronaut import astronaut\n"
     "from bfr_lite.widgets import check_button, degradation_playground\n"
     "degradation_playground(astronaut(64))",
-    "def double(x):\n"
-    "    return x + x\n\n\n"
-    "def check_double(function):\n"
-    "    assert function(3) == 6, f'double(3) should be 6, yours gives {function(3)}'\n"
-    "    return 'double(3) is 6'\n\n\n"
-    "check_button(check_double, lambda: double)",
-    "def double(x):\n    return x * x\n\n\nprint('mended the wrong way')",
+    "import torch.nn.functional as F\n\n\n"
+    "def high_pass(x):\n"
+    "    return x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)\n\n\n"
+    "check_button(labs.check_high_pass, lambda: high_pass)",
+    "def high_pass(x):\n    return x - F.avg_pool2d(x, 3, stride=1, padding=1)\n\n\nprint('mended the wrong way')",
 )
 PHOTO = ("from bfr_lite.widgets import photo_restorer\nphoto_restorer()", "print('ready for a photo')")
 
@@ -178,9 +177,9 @@ def test_the_mouse_moves_a_slider_and_the_picture_changes(page):
 
 
 def test_the_check_button_answers_in_words(page):
-    """It checks the function as it is when the button is pressed: the last cell had changed it."""
+    """A check of the labs, of the function as it is when the button is pressed: the last cell had changed it."""
     page.get_by_role("button", name="Check my answer").click()
-    sync_api.expect(page.get_by_text("double(3) should be 6, yours gives 9")).to_be_visible()
+    sync_api.expect(page.get_by_text("the border sees an edge that is none")).to_be_visible()
 
 
 def test_a_photo_is_uploaded_restored_and_downloaded(opened, tmp_path):

@@ -1,8 +1,14 @@
 """The check button: what a press says of an answer that is right, wrong, broken, or mended in between."""
 
 import pytest
+import torch.nn.functional as F
 
+from bfr_lite import labs
 from bfr_lite.widgets import check_button
+
+
+def high_pass(x):
+    return x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def check_double(function):
@@ -57,3 +63,11 @@ def test_the_button_has_a_name_and_says_what_it_checks():
     widget = check_button(check_double, lambda: None)
     assert widget.button.description == "Check my answer" and widget.button.tooltip == "double(3) is 6."
     assert widget.children == (widget.button, widget.message)
+
+
+def test_what_a_check_of_the_labs_prints_is_shown_beside_the_button(capsys):
+    mean = pressed(labs.check_high_pass, lambda x: F.avg_pool2d(x, 3, stride=1, padding=1))
+    assert "Not yet" in mean and "this is the local mean" in mean
+    right = pressed(labs.check_high_pass, high_pass)
+    assert "<b>Right.</b>" in right and "✓ high_pass" in right
+    assert capsys.readouterr().out == ""
