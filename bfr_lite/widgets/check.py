@@ -43,8 +43,9 @@ def check_button(check: Callable[[object], object], answer: Callable[[], object]
     """A button that runs a named check of an answer and shows in words what it found.
 
     `check` takes the answer, and raises `AssertionError` with a message where it is wrong, as those of `bfr_lite.labs`
-    do; what it prints or returns is shown with "Right", else the first line of its docstring. `answer` gives the answer at the time of the press, so
-    that a function that was mended meanwhile is checked as it is now: `check_button(check_psnr, lambda: my_psnr)`.
+    do; what it prints or returns is shown with "Right", else the first line of its docstring. `answer` gives the answer
+    at the time of the press, so that a function that was mended meanwhile is checked as it is now:
+    `check_button(check_psnr, lambda: my_psnr)`.
     """
     return CheckButton(check, answer)
 
