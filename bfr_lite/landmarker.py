@@ -25,7 +25,7 @@ class Landmarker:
     """
 
     def __init__(self):
-        self._network = LandmarkNet.from_pretrained("lite")
+        self._network = LandmarkNet.from_pretrained("lite", kind="aligner")
 
     def settle(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Points (5, 2) in pixels of `image` (H, W, 3) uint8 RGB, found again, from where they were thought to be."""

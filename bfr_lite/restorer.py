@@ -19,9 +19,6 @@ from bfr_lite.presets import Preset, preset
 from bfr_lite.stylegan2 import Conditions, Generator
 from bfr_lite.trust import TrustMap
 
-# A few percent of the conditions do most of their work; raised to this power, the knob's tenths share it more evenly.
-KNOB_POWER = 1.5
-
 
 @dataclass(frozen=True)
 class RestorerOutput:
@@ -48,8 +45,8 @@ class Restorer(nn.Module):
     features, says where, and the two pictures are blended by it. (Our addition, see notebook 05: of the paper only the
     abstract is known, and it has no such map.)
 
-    Fidelity f in [0, 1] scales conditions and trust by f to the power 1.5: at 0 the generator draws from the latent
-    codes alone and trusts what it knows of faces; at 1 both act in full and the picture follows the input.
+    Fidelity f in [0, 1] scales conditions and trust by a smooth step of it, see `knob`: at 0 the generator draws from
+    the latent codes alone and trusts what it knows of faces; at 1 both act in full and the picture follows the input.
     CodeFormer (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way, by w.
 
     Args:
@@ -155,7 +152,10 @@ class Restorer(nn.Module):
 
 
 def knob(fidelity: float | Tensor, count: int) -> Tensor:
-    """What fidelity, one number or (count,), multiplies by: its power 1.5, of shape (1, 1, 1, 1) or (count, 1, 1, 1).
+    """What fidelity f, one number or (count,), multiplies by: f^2 (3 - 2 f), shape (1, 1, 1, 1) or (count, 1, 1, 1).
+
+    A few percent of the conditions do most of their work. The step starts slowly, so that the knob's tenths share it
+    more evenly, and still gives half at one half.
 
     Raises `ValueError` outside [0, 1] or for another shape.
     """
@@ -166,10 +166,11 @@ def knob(fidelity: float | Tensor, count: int) -> Tensor:
         raise ValueError(
             f"fidelity must be one number or one for each of the {count} pictures, got shape {tuple(values.shape)}"
         )
-    return values.view(-1, 1, 1, 1) ** KNOB_POWER
+    values = values.view(-1, 1, 1, 1)
+    return values.square() * (3 - 2 * values)
 
 
 def scale_conditions(conditions: Conditions, fidelity: float | Tensor) -> Conditions:
-    """Conditions times fidelity ** 1.5, see `knob`, whose errors it raises."""
+    """Conditions times the smooth step of fidelity, see `knob`, whose errors it raises."""
     strength = knob(fidelity, len(next(iter(conditions.values()))[0]))
     return {r: (scale * strength.to(scale), shift * strength.to(shift)) for r, (scale, shift) in conditions.items()}

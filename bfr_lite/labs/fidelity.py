@@ -10,7 +10,7 @@ from torch import Tensor
 from bfr_lite.labs.checking import Check, draw, shaken
 from bfr_lite.layers import apply_condition
 from bfr_lite.presets import preset
-from bfr_lite.restorer import KNOB_POWER, Restorer, knob, scale_conditions
+from bfr_lite.restorer import Restorer, knob, scale_conditions
 from bfr_lite.stylegan2 import Conditions
 
 
@@ -56,7 +56,7 @@ def check_sft(sft: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
 def check_scale_conditions(
     scale_conditions_: Callable[[Conditions, float | Tensor], Conditions],
 ) -> None:
-    """Check `scale_conditions(conditions, fidelity)`: scale and shift times fidelity ** 1.5, one or one a picture."""
+    """Check `scale_conditions(conditions, fidelity)`: scale and shift times f² (3 − 2f), one f or one a picture."""
     check = Check("scale_conditions", "notebook 05, The fidelity knob")
     check.own(scale_conditions_)
     # As many pictures as columns: a fidelity on the wrong axis raises no error.
@@ -73,20 +73,19 @@ def _check_scaling(check: Check, answer: Callable, given: Conditions, fidelity: 
     got = check.call(answer, given, fidelity, on=on)
     if not isinstance(got, dict) or got.keys() != given.keys() or any(len(pair) != 2 for pair in got.values()):
         check.fail(f"must return a dict of the same resolutions, each with a pair (scale, shift), on {on}.")
-    strength = knob(fidelity, len(given[8][0]))
+    strength, linear = knob(fidelity, len(given[8][0])), torch.as_tensor(fidelity).view(-1, 1, 1, 1)
 
     def times(on_scale: Tensor | float, on_shift: Tensor | float) -> Callable[[], Tensor]:
         return lambda: _flat({r: (scale * on_scale, shift * on_shift) for r, (scale, shift) in given.items()})
 
-    linear = strength ** (1 / KNOB_POWER)
     mistakes = {
         "the knob turns the scale alone: the shift draws, too.": times(strength, 1.0),
         "the knob turns the shift alone: the scale counts, too.": times(1.0, strength),
         "the knob is dead: `fidelity` is not used.": times(1.0, 1.0),
-        "the power is missing: w is f to the 1.5.": times(linear, linear),
-        "the power is 1.5, not 2.": times(linear**2, linear**2),
+        "the smooth step is missing: w is f² (3 − 2f), not f.": times(linear, linear),
+        "the second factor of the smooth step is missing: 3 − 2f.": times(linear**2, linear**2),
         "the knob is reversed: 1 is to follow the input, so conditions act in full there.": times(
-            (1 - linear) ** KNOB_POWER, (1 - linear) ** KNOB_POWER
+            1 - strength, 1 - strength
         ),
     }
     if strength.numel() > 1:
@@ -106,9 +105,9 @@ def check_blend(blend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Non
     check = Check("blend", "notebook 05, Two pictures, and a map of trust")
     check.own(blend)
     drawn, codecs = draw(2, 3, 5, 7), draw(2, 3, 5, 7, seed=1)
-    trust, fidelity = draw(2, 1, 5, 7, seed=2).sigmoid(), 0.5
+    trust, fidelity = draw(2, 1, 5, 7, seed=2).sigmoid(), 0.25
     on = f"pictures {tuple(drawn.shape)}, trust {tuple(trust.shape)}, fidelity {fidelity}"
-    w = fidelity**KNOB_POWER
+    w = knob(fidelity, 2)
     wanted = drawn.lerp(codecs, w * trust)
     check.same(
         check.call(blend, drawn, codecs, trust, fidelity, on=on),
@@ -121,7 +120,7 @@ def check_blend(blend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Non
             "the knob does not turn the trust map: at fidelity 0 only the drawn picture may be left.": lambda: (
                 drawn.lerp(codecs, trust)
             ),
-            "the power is missing: w is f to the 1.5.": lambda: drawn.lerp(codecs, fidelity * trust),
+            "the smooth step is missing: w is f² (3 − 2f), not f.": lambda: drawn.lerp(codecs, fidelity * trust),
             "the shares do not add up to 1: the drawn picture gets 1 − t, with the same t.": lambda: (
                 (1 - trust) * drawn + w * trust * codecs
             ),

@@ -53,6 +53,15 @@ def damaged():
     return degrade(clean, 0.5, torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(scope="module", params=["test split", "train split", "mild", "severe"])
+def batch_for_the_knob(request, damaged):
+    """Batches (8, 3, 128, 128) that a knob has to be monotonic on; earlier weights failed on the second alone."""
+    if request.param == "test split":
+        return damaged
+    severity = {"train split": 0.5, "mild": 0.3, "severe": 0.8}[request.param]
+    return degrade(load_faces("synthetic", count=8).batch(range(8)), severity, torch.Generator().manual_seed(0))
+
+
 def expected(restorer, images):
     return restorer(images, 0.5).image.clamp(0, 1)
 
@@ -218,13 +227,13 @@ def test_at_fidelity_zero_only_the_codes_count(restorer, faces):
 
 
 def test_fidelity_scales_the_conditions_and_nothing_else(restorer, faces):
-    whole, half = restorer(faces, 1.0), restorer(faces, 0.5)
-    assert torch.equal(whole.ws, half.ws)
+    whole, quarter = restorer(faces, 1.0), restorer(faces, 0.25)
+    assert torch.equal(whole.ws, quarter.ws)
     for resolution in RESOLUTIONS:
-        assert torch.equal(whole.pyramid[resolution], half.pyramid[resolution])
-        for full, scaled in zip(whole.conditions[resolution], half.conditions[resolution], strict=True):
-            torch.testing.assert_close(scaled, full * 0.5**1.5)
-    torch.testing.assert_close(half.trust, whole.trust * 0.5**1.5)
+        assert torch.equal(whole.pyramid[resolution], quarter.pyramid[resolution])
+        for full, scaled in zip(whole.conditions[resolution], quarter.conditions[resolution], strict=True):
+            torch.testing.assert_close(scaled, full * 0.15625)
+    torch.testing.assert_close(quarter.trust, whole.trust * 0.15625)
 
 
 def test_the_image_is_the_generators_picture_where_trust_is_low_and_the_codecs_where_it_is_high(restorer, faces):
@@ -351,10 +360,10 @@ def test_the_shipped_card_tells_the_preset(shipped):
     assert card["preset"] == "lite"
 
 
-def test_shipped_fidelity_is_smooth_and_monotonic(shipped, damaged):
+def test_shipped_fidelity_is_smooth_and_monotonic(shipped, batch_for_the_knob):
     """The nearer to 1, the closer to what was given; and no small turn of the knob changes much."""
-    results = torch.stack([shipped.restore(damaged, fidelity=step / 10) for step in range(11)])
-    distance = (results - damaged).abs().mean(dim=(1, 2, 3, 4))
+    results = torch.stack([shipped.restore(batch_for_the_knob, fidelity=step / 10) for step in range(11)])
+    distance = (results - batch_for_the_knob).abs().mean(dim=(1, 2, 3, 4))
     assert (distance.diff() < 0).all(), f"distance to the input must fall at every step: {distance.tolist()}"
     steps = results.diff(dim=0).abs().mean(dim=(1, 2, 3, 4))
     assert steps.max() < 3 * steps.mean(), f"one step must not do the work of three: {steps.tolist()}"
