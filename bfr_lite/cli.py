@@ -19,7 +19,7 @@ COMMANDS = (doctor, restore, degrade, train, evaluate)  # in the order of --help
 EXAMPLE = """\
 example:
   bfr-lite doctor                         is everything here?
-  bfr-lite restore faces/ -o restored     restore aligned faces
+  bfr-lite restore photos/ -o restored    restore the faces in photos
   bfr-lite <command> --help               what a command does, with an example
 """
 
