@@ -20,8 +20,6 @@ LONGEST_SIDE = 800  # of the picture that the cascade sees; it takes about a sec
 LEAST_WIDTH = 32  # of a face in it
 # Mean peak of the heat maps: portraits have 0.24 to 0.35, damaged ones 0.15 and more, other things 0.12 at most.
 LEAST_PEAK = 0.14
-    0.14  # mean peak of the heat maps; portraits have 0.24 to 0.35, damaged ones 0.15 on, other things up to 0.12
-)
 LIMITS = "scikit-image's cascade finds upright, frontal faces only, and is easily lost on damaged ones"
 
 
