@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bfr_lite.adaptation import adapt
 from bfr_lite.alignment import FaceError
+from bfr_lite.cascade import LIMITS
 from bfr_lite.images import ImageError
 from bfr_lite.photo_files import PhotoFile, read_upload
 from bfr_lite.photos import (
@@ -57,7 +58,7 @@ class PhotoRestorer(VBox):
         self.make = Button(description="make the file")
         self.download, self.caption = HTML(), HTML()
         self.overview, self.picture = Image(format="jpeg"), Image(format="jpeg", width=SHOWN, height=SHOWN)
-        self.remark = HTML(html.escape(remark))
+        self.remark = HTML(html.escape(f"No YuNet here: {LIMITS}.") if remark else "")
         face = VBox([self.face, self.fidelity, self.wipe, self.picture, HBox([self.adapt, self.progress])])
         super().__init__(
             [self.upload, self.remark, HBox([self.overview, face]), self.caption, self.scale, self.make, self.download]

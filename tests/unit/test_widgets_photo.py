@@ -3,6 +3,7 @@
 import base64
 import io
 from datetime import UTC, datetime
+from html import escape
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from bfr_lite import Restorer, preset
+from bfr_lite.cascade import LIMITS, CascadeDetector
 from bfr_lite.photos import find_faces, restore_photo
 from bfr_lite.widgets.photo import STEPS, photo_restorer
 
@@ -109,3 +111,8 @@ def test_a_file_that_is_no_picture_says_so_and_keeps_the_last(widget):
 
 def test_find_faces_agrees_with_what_is_shown(widget):
     assert [one.left_out for one in find_faces(PAIR, widget._detector)] == [one.left_out for one in widget.faces]
+
+
+def test_what_stands_in_for_yunet_is_said_in_one_sentence(restorer, monkeypatch):
+    monkeypatch.setattr("bfr_lite.widgets.photo.available_detector", lambda: (CascadeDetector(), "a long story"))
+    assert photo_restorer(restorer, PAIR).remark.value == f"No YuNet here: {escape(LIMITS)}."
