@@ -19,9 +19,8 @@ ROUNDS_FROM_BOX, ROUNDS = 3, 2  # of aligning the picture by the points and look
 class Landmarker:
     """Finds the points of a face from a first guess.
 
-    On damaged photos it sees more than YuNet, whose points it starts from: it has seen damage. On test portraits shrunk
-    to an eighth and saved as JPEG of quality 40, faces aligned by YuNet's points are too large by 13 % (standard
-    deviation 10 %) and 3 of 128 pixels too high (5); by these, 3 % (4 %) and 0.3 pixels (1.7).
+    On damaged photos it sees more than YuNet, whose points it starts from: it has seen damage. What that is worth, its
+    card and `data/benchmarks/photos.py` say.
     """
 
     def __init__(self):
