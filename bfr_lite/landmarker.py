@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import torch
@@ -16,6 +18,11 @@ POINTS_IN_BOX = np.array([[0.30, 0.37], [0.70, 0.37], [0.50, 0.60], [0.33, 0.78]
 ROUNDS_FROM_BOX, ROUNDS = 3, 2  # of aligning the picture by the points and looking again
 
 
+@cache
+def _aligner() -> LandmarkNet:
+    return LandmarkNet.from_pretrained("lite", kind="aligner")
+
+
 class Landmarker:
     """Finds the points of a face from a first guess.
 
@@ -24,7 +31,7 @@ class Landmarker:
     """
 
     def __init__(self):
-        self._network = LandmarkNet.from_pretrained("lite", kind="aligner")
+        self._network = _aligner()
 
     def settle(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Points (5, 2) in pixels of `image` (H, W, 3) uint8 RGB, found again, from where they were thought to be."""

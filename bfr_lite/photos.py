@@ -61,15 +61,17 @@ def available_detector() -> tuple[FaceDetector | CascadeDetector, str]:
 
 def find_faces(photo: np.ndarray, detector: FaceDetector | CascadeDetector) -> tuple[FoundFace, ...]:
     """Faces in `photo` (H, W, 3) uint8 RGB, the largest first, each with why it cannot be restored, if so."""
-    photo, landmarker = as_rgb(photo), Landmarker()
-    return tuple(_settled(judge(face), photo, landmarker) for face in detector.detect(photo))
+    photo = as_rgb(photo)
+    faces = [judge(face) for face in detector.detect(photo)]
+    # the cascade's points come from `Landmarker` already
+    return tuple(faces if isinstance(detector, CascadeDetector) else [_settled(face, photo) for face in faces])
 
 
-def _settled(found: FoundFace, photo: np.ndarray, landmarker: Landmarker) -> FoundFace:
+def _settled(found: FoundFace, photo: np.ndarray) -> FoundFace:
     """The same with better points, unless it is left out, or turned farther than the landmark network knows."""
     if found.left_out or abs(found.yaw) > SETTLED_YAW:
         return found
-    return judge(replace(found.face, landmarks=landmarker.settle(photo, found.face.landmarks)))
+    return judge(replace(found.face, landmarks=Landmarker().settle(photo, found.face.landmarks)))
 
 
 def face_in_box(photo: np.ndarray, box: Sequence[float]) -> FoundFace:

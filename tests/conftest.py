@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from bfr_lite import Restorer, preset
+from bfr_lite.checkpoints import save_weights
+
 
 @pytest.fixture(scope="session")
 def congress_root() -> Path:
@@ -17,6 +20,26 @@ def congress_root() -> Path:
     if not folder:
         pytest.skip("BFR_LITE_DATA is not set: real portraits not available")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def restorer() -> Restorer:
+    """A restorer of preset tiny that takes no time: not trained, but its conditions are at work."""
+    built = Restorer(preset("tiny"))
+    draw = torch.Generator().manual_seed(1)
+    for block in built.generator.blocks.values():
+        block.to_rgb.conv.weight.data *= 0.1
+    for level in built.codec.decoder.values():
+        level.condition.weight.data = torch.randn(level.condition.weight.shape, generator=draw)
+    return built.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def weights(restorer, tmp_path_factory) -> Path:
+    """A weight file of that restorer."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, restorer, {"preset": "tiny"})
+    return path
 
 
 @pytest.fixture

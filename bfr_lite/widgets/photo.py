@@ -29,6 +29,7 @@ from bfr_lite.photos import (
 from bfr_lite.plots import encode_image
 from bfr_lite.restorer import Restorer
 from bfr_lite.widgets.fidelity import wipe
+from bfr_lite.widgets.screen import show
 
 SHOWN = 320  # pixels of the screen that the face takes
 OVERVIEW = 560  # pixels that the photo takes at most
@@ -70,6 +71,8 @@ class PhotoRestorer(VBox):
         self.scale.observe(self._forget, names="value")
         self.adapt.on_click(self._adapt)
         self.make.on_click(self._make)
+        for picture in (self.overview, self.picture):
+            show(picture, b"")
         if photo is not None:
             self._open(PhotoFile(photo))
 
@@ -87,7 +90,7 @@ class PhotoRestorer(VBox):
         self._adapted: dict[int, Tensor] = {}
         shown = PILImage.fromarray(draw_faces(photo.pixels, self.faces))
         shown.thumbnail((OVERVIEW, OVERVIEW))
-        self.overview.value = _encoded(np.asarray(shown), "JPEG")
+        show(self.overview, _encoded(np.asarray(shown), "JPEG"))
         numbers = [number for number, one in enumerate(self.faces, start=1) if not one.left_out]
         left = [f"face {n} is left out, {one.left_out}" for n, one in enumerate(self.faces, start=1) if one.left_out]
         self._found = "; ".join([f"{len(self.faces)} found", *left])
@@ -97,7 +100,8 @@ class PhotoRestorer(VBox):
         self.face.options = [
             (f"{number}, turned by {self.faces[number - 1].yaw:+.0f}°", index) for index, number in enumerate(numbers)
         ]
-        self.picture.value, self.caption.value = b"", f"no face to restore: {html.escape(self._found)}"
+        show(self.picture, b"")
+        self.caption.value = f"no face to restore: {html.escape(self._found)}"
         self.face.value = 0 if numbers else None
         self._restore()
 
@@ -122,7 +126,7 @@ class PhotoRestorer(VBox):
     def _show(self, change: object = None) -> None:
         if self.face.value is not None:
             both = wipe(self._crops[self.face.value], self._drawn(self.face.value), self.wipe.value)
-            self.picture.value = encode_image(both, scale=max(1, SHOWN // both.shape[-1]))
+            show(self.picture, encode_image(both, scale=max(1, SHOWN // both.shape[-1])))
 
     def _adapt(self, button: Button) -> None:
         if self.face.value is None:

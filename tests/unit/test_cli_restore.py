@@ -8,22 +8,9 @@ import skimage.data
 import torch
 from PIL import Image
 
-from bfr_lite import Restorer, cli, preset
+from bfr_lite import Restorer, cli
 from bfr_lite.astronaut import astronaut
-from bfr_lite.checkpoints import save_weights
 from bfr_lite.images import load_image, save_image
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A weight file of preset tiny, with which a picture takes no time; not trained, but not idle."""
-    restorer = Restorer(preset("tiny"))
-    draw = torch.Generator().manual_seed(1)
-    for level in restorer.codec.decoder.values():
-        level.condition.weight.data = torch.randn(level.condition.weight.shape, generator=draw)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, restorer, {"preset": "tiny"})
-    return path
 
 
 @pytest.fixture

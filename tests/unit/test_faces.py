@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+import torch
 
 from bfr_lite.alignment import (
     FACE_HEIGHT,
@@ -21,9 +22,11 @@ from bfr_lite.alignment import (
     warp,
 )
 from bfr_lite.congress import measure_landmarks, portraits
+from bfr_lite.degradation import Degradation
 from bfr_lite.download import MissingFileError
 from bfr_lite.faces import FaceDetector
 from bfr_lite.images import load_image, tensor_to_uint8
+from bfr_lite.photos import find_faces
 
 MIRRORED = [1, 0, 2, 4, 3]
 HEAD = np.array(
@@ -223,3 +226,22 @@ def test_a_wrong_model_file_is_named(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(FaceError, match=r"bad\.onnx"):
         FaceDetector(tmp_path / "bad.onnx")
+
+
+def test_points_on_damaged_photos_are_found_again(detector, congress_root):
+    """YuNet has not seen damage: by its points, faces on photos shrunk to an eighth would be aligned far off."""
+    people, folder = portraits("test")[:12], congress_root / "faces" / "congress"
+    eighth, errors = Degradation.super_resolution(8), []
+    for one in people:
+        photo = load_image(folder / one.file)[None]
+        worn = tensor_to_uint8(eighth.apply(photo, eighth.sample(1, torch.Generator().manual_seed(0)))[0])
+        before, (after, *_) = detector.detect(worn)[0], find_faces(worn, detector)
+        eyes = np.linalg.norm(one.landmarks[1] - one.landmarks[0])
+        errors.append(
+            [
+                np.linalg.norm(face - one.landmarks, axis=1).mean() / eyes
+                for face in (before.landmarks, after.face.landmarks)
+            ]
+        )
+    before, after = np.mean(errors, axis=0)
+    assert after < 0.75 * before and after < 0.1, f"of the distance of the eyes: {before:.3f}, then {after:.3f}"

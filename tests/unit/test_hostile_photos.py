@@ -16,19 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bfr_lite import cli
-from bfr_lite.checkpoints import save_weights
-from bfr_lite.presets import preset
-from bfr_lite.restorer import Restorer
 
 FACE = skimage.data.astronaut()[:256, 96:352]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A restorer that is quick."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, Restorer(preset("tiny"), generator=torch.Generator().manual_seed(0)), {"preset": "tiny"})
-    return path
 
 
 def crowd(rows: int, columns: int, side: int) -> np.ndarray:

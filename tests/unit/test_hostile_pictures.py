@@ -8,24 +8,12 @@ import zlib
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from PIL import Image, ImageCms
 
 from bfr_lite import cli
-from bfr_lite.checkpoints import save_weights
 from bfr_lite.photo_files import read_photo, write_photo
-from bfr_lite.presets import preset
-from bfr_lite.restorer import Restorer
 
 FACE = Image.fromarray(skimage.data.astronaut()[:256, 96:352])
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A restorer that is quick."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, Restorer(preset("tiny"), generator=torch.Generator().manual_seed(0)), {"preset": "tiny"})
-    return path
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:

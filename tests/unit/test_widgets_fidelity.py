@@ -7,22 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bfr_lite import Restorer, preset
 from bfr_lite.astronaut import astronaut
 from bfr_lite.images import ImageError, tensor_to_pil, to_batch
 from bfr_lite.widgets.fidelity import SHOWN, fidelity_slider, wipe
-
-
-@pytest.fixture(scope="module")
-def restorer():
-    """A restorer of preset tiny whose conditions are at work."""
-    built = Restorer(preset("tiny"))
-    draw = torch.Generator().manual_seed(1)
-    for block in built.generator.blocks.values():
-        block.to_rgb.conv.weight.data *= 0.1
-    for level in built.codec.decoder.values():
-        level.condition.weight.data = torch.randn(level.condition.weight.shape, generator=draw)
-    return built.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
