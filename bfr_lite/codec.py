@@ -32,16 +32,22 @@ class CodecConfig:
         channel_base, channel_max: resolution r has min(channel_base // r, channel_max) channels in the encoder and
             half as many in the decoder.
         depth: MMRBs at each resolution of the encoder.
+        symmetric: give the decoder the encoder's width and blocks, to see what the asymmetry is worth.
     """
 
     gan: GANConfig
     channel_base: int
     channel_max: int
     depth: int = 2
+    symmetric: bool = False
 
     def channels(self, resolution: int) -> int:
         """Encoder channels at a resolution."""
         return max(8, min(self.channel_base // resolution, self.channel_max))
+
+    def decoder_channels(self, resolution: int) -> int:
+        """Decoder channels at a resolution."""
+        return self.channels(resolution) if self.symmetric else self.channels(resolution) // 2
 
 
 @dataclass(frozen=True)
@@ -91,20 +97,21 @@ class Encoder(nn.Module):
 class DecoderLevel(nn.Module):
     """One resolution of the decoder: enlarge, add the encoder's features, convolve, give a condition and a picture."""
 
-    def __init__(self, config: CodecConfig, resolution: int):
+    def __init__(self, config: CodecConfig, resolution: int, block: Block):
         super().__init__()
-        below = config.channels(4) if resolution == 8 else config.channels(resolution // 2) // 2
-        here = config.channels(resolution) // 2
+        below = config.channels(4) if resolution == 8 else config.decoder_channels(resolution // 2)
+        here = config.decoder_channels(resolution)
         half = config.gan.channels(resolution) // 2
         self.enlarge = Conv2d(below, here, 1)
         self.skip = Conv2d(config.channels(resolution), here, 1)
         self.conv = Conv2d(here, here, 3, padding=1)
+        self.blocks = nn.Sequential(*(block(here) for _ in range(config.depth if config.symmetric else 0)))
         self.condition = EqualConv2d(here, 2 * half, 1)
         self.to_rgb = EqualConv2d(here, 3, 1)
 
     def forward(self, x: Tensor, encoded: Tensor) -> Tensor:
         x = (F.interpolate(self.enlarge(x), scale_factor=2, mode="nearest") + self.skip(encoded)) / math.sqrt(2)
-        return F.leaky_relu(self.conv(F.leaky_relu(x, 0.2)), 0.2)
+        return self.blocks(F.leaky_relu(self.conv(F.leaky_relu(x, 0.2)), 0.2))
 
 
 class AsymmetricCodec(nn.Module):
@@ -130,7 +137,7 @@ class AsymmetricCodec(nn.Module):
             EqualLinear(last * 16, 2 * last, activate=True),
             EqualLinear(2 * last, num_ws * config.gan.w_dim),
         )
-        self.decoder = nn.ModuleDict({str(r): DecoderLevel(config, r) for r in sizes[1:]})
+        self.decoder = nn.ModuleDict({str(r): DecoderLevel(config, r, block) for r in sizes[1:]})
         self.register_buffer("mean_ws", torch.zeros(num_ws, config.gan.w_dim))
         draw_weights(self.encoder, generator)
         draw_weights(self.decoder, generator)

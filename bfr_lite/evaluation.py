@@ -118,7 +118,7 @@ def sample_damage(faces: FaceDataset, degradation: Degradation, seed: int) -> De
 
 @torch.no_grad()
 def evaluate(
-    restorer: Restorer,
+    restorer: Restorer | None,
     faces: FaceDataset,
     degradation: Degradation,
     fidelities: Sequence[float] = (0.5, 1.0),
@@ -129,7 +129,7 @@ def evaluate(
     """Damage `faces`, restore them in every way, and measure.
 
     Args:
-        restorer: its rows are "restorer, fidelity F".
+        restorer: its rows are "restorer, fidelity F"; None measures the `methods` alone.
         faces: clean, of the restorer's size.
         degradation: drawn anew for each face.
         fidelities: of the restorer, each a row.
@@ -177,7 +177,9 @@ def comparison(
     return {name: torch.cat([one[name] for one in outputs]) for name in outputs[0]} | {"clean": clean}
 
 
-def _restorer_methods(restorer: Restorer, fidelities: Sequence[float]) -> dict[str, Method]:
+def _restorer_methods(restorer: Restorer | None, fidelities: Sequence[float]) -> dict[str, Method]:
+    if restorer is None:
+        return {}
     return {
         f"restorer, fidelity {fidelity:g}": lambda images, fidelity=fidelity: restorer.restore(images, fidelity)
         for fidelity in fidelities

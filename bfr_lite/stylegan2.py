@@ -182,9 +182,9 @@ class Generator(nn.Module):
 
         Args:
             ws: (B, num_ws, w_dim) latent codes in W+.
-            conditions: {resolution >= 8: (scale, shift)}, each (B, channels / 2, r, r). They change half of the
-                channels between the two convolutions of that resolution, h -> h (1 + scale) + shift: the spatial
-                feature transform of GFPGAN (arXiv 2101.04061, 3.3).
+            conditions: {resolution >= 8: (scale, shift)}, each (B, C, r, r). They change the last C channels, half of
+                them in our restorer, between the two convolutions of that resolution, h -> h (1 + scale) + shift: the
+                spatial feature transform of GFPGAN (arXiv 2101.04061, 3.3).
             noise: None uses the stored noise maps (the same picture every time), a generator draws fresh ones.
 
         Raises:
@@ -213,10 +213,10 @@ class Generator(nn.Module):
         if unknown:
             raise ValueError(f"no condition can act at {sorted(unknown)} px: this network has {self.resolutions[1:]}")
         for resolution, pair in conditions.items():
-            wanted = (self.config.channels(resolution) // 2, resolution, resolution)
+            most = self.config.channels(resolution)
             for tensor in pair:
-                if tensor.shape[1:] != wanted:
-                    shapes = f"(B, *{wanted}), got {tuple(tensor.shape)}"
+                if tensor.ndim != 4 or tensor.shape[1] > most or tensor.shape[2:] != (resolution, resolution):
+                    shapes = f"(B, up to {most}, {resolution}, {resolution}), got {tuple(tensor.shape)}"
                     raise ValueError(f"scale and shift at {resolution} px must have shape {shapes}")
 
 

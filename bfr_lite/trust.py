@@ -27,7 +27,7 @@ class TrustMap(nn.Module):
     def __init__(self, config: CodecConfig):
         super().__init__()
         sizes = resolutions(config.gan.size)[1:]
-        self.levels = nn.ModuleDict({str(r): EqualConv2d(config.channels(r) // 2, 1, 1) for r in sizes})
+        self.levels = nn.ModuleDict({str(r): EqualConv2d(config.decoder_channels(r), 1, 1) for r in sizes})
         for level in self.levels.values():
             nn.init.zeros_(level.weight)
         nn.init.constant_(self.levels[str(sizes[-1])].bias, UNTRAINED)

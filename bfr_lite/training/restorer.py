@@ -10,6 +10,7 @@ The signals, each with its own weight and so with its own switch (zero turns it 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -96,6 +97,7 @@ class RestorerTask:
         accelerator: places and precision.
         prior: trained generator to start from; None trains the generator from scratch, without synthetic faces.
         discriminator: trained discriminator to start from.
+        make: `make(preset, generator=rng)` builds the restorer; another design, when it is to be compared.
     """
 
     def __init__(
@@ -106,12 +108,13 @@ class RestorerTask:
         accelerator: Accelerator,
         prior: Generator | None = None,
         discriminator: Discriminator | None = None,
+        make: Callable[..., Restorer] = Restorer,
     ):
         if config.r1_gamma is None:
             config = replace(config, r1_gamma=auto_r1_gamma(config.preset.size, batch))
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
-        restorer = Restorer(config.preset, generator=init)
+        restorer = make(config.preset, generator=init)
         self.prior_given = prior is not None
         if prior is not None:
             restorer.adopt_prior(prior)

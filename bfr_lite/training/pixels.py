@@ -1,0 +1,75 @@
+"""Training a picture-to-picture network by pixels alone: what most restorers were before GANs, and a rival of ours."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from bfr_lite.data import FaceDataset
+from bfr_lite.degradation import Degradation
+from bfr_lite.images import grid, resize
+from bfr_lite.training.augment import vary
+from bfr_lite.training.batches import draw_portraits
+from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
+from bfr_lite.training.losses import charbonnier
+
+
+class PixelTask:
+    """A network from damaged to restored pictures, (B, 3, size, size) both, and its average, trained by L1 alone.
+
+    The portraits, their variation and their damage are drawn as `RestorerTask` draws its own.
+
+    Args:
+        network: to be trained.
+        faces: training portraits, of the size the network takes.
+        batch: pictures a step.
+        accelerator: place and precision.
+        degradations: what damages the pictures; each step draws one.
+        lr: Adam's learning rate.
+        turned: share of the portraits that are turned.
+        ema_half_life: of the averaged network, in pictures.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        faces: FaceDataset,
+        batch: int,
+        accelerator: Accelerator,
+        degradations: tuple[Degradation, ...],
+        lr: float = 1e-3,
+        turned: float = 0.5,
+        ema_half_life: float = 2_000,
+    ):
+        self.faces, self.batch, self.accelerator = faces, batch, accelerator
+        self.degradations, self.turned, self.ema_half_life = degradations, turned, ema_half_life
+        network.to(accelerator.device, memory_format=torch.channels_last)
+        average = copy.deepcopy(network).requires_grad_(False)
+        self.modules: dict[str, nn.Module] = {"network": network, "network_ema": average}
+        self.optimizers = {"network": torch.optim.Adam(network.parameters(), lr=lr, betas=(0.9, 0.99))}
+
+    def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
+        """One update on the portraits at `indices`."""
+        size, device = self.degradations[0].size, self.accelerator.device
+        clean = vary(draw_portraits(self.faces, indices, size, rng, self.turned), rng)
+        degradation = self.degradations[int(torch.randint(len(self.degradations), (), generator=rng))]
+        lq = degradation.apply(clean, degradation.sample(len(clean), rng))
+        with self.accelerator.autocast():
+            output = self.modules["network"](lq.to(device, memory_format=torch.channels_last))
+        loss = charbonnier(output, clean.to(device)).mean()
+        optimise(self.accelerator, self.optimizers["network"], loss)
+        decay = ema_decay(self.batch, step * self.batch, self.ema_half_life)
+        ema_update(self.modules["network_ema"], self.modules["network"], decay)
+        return {"pixel": loss.item()}
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Rows of eight: damaged, restored, clean; always the same faces and damage."""
+        degradation = self.degradations[0]
+        clean = resize(self.faces.batch(torch.arange(8) % len(self.faces)), degradation.size)
+        lq = degradation.apply(clean, degradation.sample(8, step_rng(0, -1)))
+        restored = self.modules["network_ema"](lq.to(self.accelerator.device)).clamp(0, 1).cpu()
+        return grid(torch.cat([lq, restored, clean]), 8)

@@ -1,0 +1,260 @@
+"""What is each part worth? The whole system, and the same with one part changed: equal data, pictures and parameters.
+
+BFR_LITE_DATA=... python data/benchmarks/ablations.py                                  every row, seeds 0 1 2 (hours)
+BFR_LITE_DATA=... python data/benchmarks/ablations.py --rows "plain blocks" --seeds 0  one row, one seed
+python data/benchmarks/ablations.py --table                                            tables of what is there
+
+Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run sees the same number of pictures, and is
+measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
+seed of the damage fixed. A run leaves a file in the folder of `--runs`; one that is there is not made again, so several
+processes may share the work. `--table` gathers them into ablations.json and ablations.md beside this script. Spread is
+the standard deviation over seeds, which change initial weights, order and luck of the training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from bfr_lite import Degradation, Restorer, load_faces, preset
+from bfr_lite.baselines import tune_all
+from bfr_lite.checkpoints import load_discriminator, load_generator
+from bfr_lite.evaluation import Table, evaluate, markdown_table, measured_mean
+from bfr_lite.files import atomic_path
+from bfr_lite.machine import hardware, keep_freed_memory
+from bfr_lite.metrics import benchmark_metrics
+from bfr_lite.mmrb import PATHS
+from bfr_lite.rivals import (
+    GfpganLike,
+    GpenLike,
+    LatentSearch,
+    SRResNet,
+    UNet,
+    full_block,
+    mmrb_for_full_block,
+    mmrb_without,
+    parameters,
+    plain_block,
+    symmetric_restorer,
+)
+from bfr_lite.training.loop import RunConfig, run
+from bfr_lite.training.pixels import PixelTask
+from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+
+PRESET, BATCH, DAMAGE_SEED = preset("tiny"), 16, 0
+HERE = Path(__file__).parent
+DAMAGES = {
+    "gfpgan": Degradation.named("gfpgan", PRESET.size),
+    "codeformer": Degradation.named("codeformer", PRESET.size),
+    "x4": Degradation.super_resolution(4, PRESET.size),
+}
+SIGNALS = ("latent", "teacher", "redegradation")
+
+
+@dataclass(frozen=True)
+class System:
+    """A restorer with a generator: how it is built, the losses it goes without, whether it starts from the prior."""
+
+    make: Callable[..., Restorer] = Restorer
+    without: tuple[str, ...] = ()
+    prior: bool = True
+    generator_lr: float = RestorerConfig.generator_lr
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network from picture to picture, trained by pixels alone on the named damages."""
+
+    make: Callable[..., nn.Module]
+    damages: tuple[str, ...] = ("gfpgan", "codeformer")
+
+
+NO_SIGNALS = (*SIGNALS, "trust")
+ROWS: Mapping[str, System | Network] = {
+    "whole system": System(),
+    "plain blocks": System(partial(Restorer, block=plain_block)),
+    **{f"MMRB without {path}": System(partial(Restorer, block=mmrb_without(path))) for path in PATHS},
+    "symmetric codec": System(symmetric_restorer),
+    "no prior": System(prior=False),
+    **{f"without {signal}": System(without=(signal,)) for signal in SIGNALS},
+    "without all three signals": System(without=SIGNALS),
+    "GFPGAN-like": System(GfpganLike, NO_SIGNALS, generator_lr=0.0),
+    "GPEN-like": System(GpenLike, NO_SIGNALS),
+    "plain U-Net": Network(partial(UNet, full_block, 9)),
+    "U-Net, its own block": Network(partial(UNet, full_block, 12)),
+    "U-Net, MMRB": Network(partial(UNet, mmrb_for_full_block, 12)),
+    "SRResNet, its own block": Network(partial(SRResNet, full_block, 32, 8, 4), ("x4",)),
+    "SRResNet, MMRB": Network(partial(SRResNet, mmrb_for_full_block, 32, 8, 4), ("x4",)),
+}
+SEARCH = "PULSE-like search"
+
+
+def train(row: System | Network, images: int, seed: int, accelerator: Accelerator) -> nn.Module:
+    """Train one row, and return its averaged network."""
+    faces = load_faces("congress", split="train", size=PRESET.size)
+    if isinstance(row, System):
+        weights = LossWeights(**dict.fromkeys(row.without, 0.0))
+        config = RestorerConfig(PRESET, weights, generator_lr=row.generator_lr, seed=seed)
+        prior, judge = (load_generator("tiny"), load_discriminator("tiny")) if row.prior else (None, None)
+        task = RestorerTask(config, faces, BATCH, accelerator, prior, judge, row.make)
+    else:
+        damages = tuple(DAMAGES[name] for name in row.damages)
+        network = row.make(generator=torch.Generator().manual_seed(seed))
+        task = PixelTask(network, faces, BATCH, accelerator, damages)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = RunConfig(Path(folder), images, BATCH, seed, 0.3, checkpoint_every=10**9, sample_every=10**9)
+        run(task, plan, len(faces), accelerator)
+    return task.modules["restorer_ema" if isinstance(row, System) else "network_ema"].eval()
+
+
+def measure(network: nn.Module, damage: str) -> dict[str, dict[str, float]]:
+    """Means over the test portraits, by way of restoring and by metric."""
+    faces = load_faces("congress", split="test", size=PRESET.size)
+    if isinstance(network, Restorer):
+        table = evaluate(network, faces, DAMAGES[damage], (0.0, 0.5, 1.0), {}, benchmark_metrics(), DAMAGE_SEED)
+    else:
+        methods = {"network": lambda lq: network(lq).clamp(0, 1)}
+        table = evaluate(None, faces, DAMAGES[damage], (), methods, benchmark_metrics(), DAMAGE_SEED)
+    return means(table)
+
+
+def means(table: Table) -> dict[str, dict[str, float]]:
+    """The mean of every row by every metric."""
+    return {
+        row: {one.name: round(measured_mean(table.values(row, one.name)), 4) for one in table.metrics}
+        for row in table.rows
+    }
+
+
+def make_run(name: str, images: int, seed: int, accelerator: Accelerator) -> dict[str, object]:
+    """Train and measure one row with one seed."""
+    start, row = time.perf_counter(), ROWS[name]
+    network = train(row, images, seed, accelerator)
+    damages = row.damages if isinstance(row, Network) else ("gfpgan", "codeformer")
+    results = {damage: measure(network, damage) for damage in damages}
+    seconds = round(time.perf_counter() - start)
+    facts = {"images": images, "batch": BATCH, "parameters": parameters(network), "seconds": seconds}
+    return {"row": name, "seed": seed, **facts, "hardware": hardware(), "results": results}
+
+
+def untrained(seed: int) -> dict[str, object]:
+    """What needs no training: classical methods tuned on training portraits, and the search of the prior's codes."""
+    train_faces = load_faces("congress", split="train", size=PRESET.size, count=64)
+    test_faces = load_faces("congress", split="test", size=PRESET.size)
+    results = {}
+    for name in ("gfpgan", "codeformer"):
+        methods = tune_all(train_faces, DAMAGES[name]) | {SEARCH: LatentSearch(load_generator("tiny"))}
+        table = evaluate(None, test_faces, DAMAGES[name], (), methods, benchmark_metrics(), DAMAGE_SEED)
+        results[name] = means(table)
+    return {"row": "untrained", "seed": seed, "images": 0, "parameters": 0, "hardware": hardware(), "results": results}
+
+
+def gathered(folder: Path) -> list[dict]:
+    """Every finished run in `folder`."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def tables(runs: list[dict]) -> str:
+    """Markdown: for each damage and metric the mean over seeds of every row, with the spread over seeds."""
+    by_row: dict[str, list[dict]] = {}
+    for one in runs:
+        by_row.setdefault(one["row"], []).append(one)
+    parts = [_heading(runs)]
+    for damage in DAMAGES:
+        rows = {}
+        for name in [*ROWS, "untrained"]:
+            found = [one for one in by_row.get(name, []) if damage in one["results"]]
+            rows |= _rows(name, [one["results"][damage] for one in found], found)
+        if rows:
+            heads = ["parameters", "seeds", *(_short(metric) for metric in _metrics(runs))]
+            parts += [f"### {damage}", markdown_table(heads, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(runs: list[dict]) -> str:
+    trained = [one for one in runs if one["images"]]
+    seen = " / ".join(f"{count:,}" for count in sorted({one["images"] for one in trained}))
+    where = ", ".join(sorted({one["hardware"] for one in runs}))
+    return (
+        f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
+        f"73 test portraits; mean ± standard deviation over seeds. {where}. Made by "
+        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`."
+    )
+
+
+def _rows(name: str, results: list[dict], runs: list[dict]) -> dict[str, list[str]]:
+    """Lines of one row: of a system one at fidelity 1 (of the whole system also 0 and 0.5), of the untrained all."""
+    if not results:
+        return {}
+    count = [f"{runs[0]['parameters']:,}" if runs[0]["parameters"] else "", str(len(runs))]
+    ways = list(results[0])
+    if name == "untrained":
+        shown = {way: way for way in ways}
+    elif name == "whole system":
+        shown = {f"{name}, {way.removeprefix('restorer, ')}": way for way in ways if way.startswith("restorer")}
+    else:
+        shown = {name: next((way for way in ("restorer, fidelity 1", "network") if way in ways), ways[-1])}
+    return {label: [*count, *_cells([one[way] for one in results])] for label, way in shown.items()}
+
+
+def _cells(results: list[dict[str, float]]) -> list[str]:
+    cells = []
+    for metric in results[0]:
+        values = [one[metric] for one in results]
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.3f}{spread}")
+    return cells
+
+
+def _metrics(runs: list[dict]) -> list[str]:
+    first = next(iter(runs[0]["results"].values()))
+    return list(next(iter(first.values())))
+
+
+def _short(metric: str) -> str:
+    return f"{metric} {'↑' if metric in ('PSNR', 'SSIM') else '↓'}"
+
+
+def main() -> None:
+    """Make the runs that are asked for and not there, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", nargs="+", default=["untrained", *ROWS], choices=["untrained", *ROWS], metavar="ROW")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--images", type=int, default=16_000)
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), metavar="FOLDER")
+    parser.add_argument("--table", action="store_true", help="write ablations.json and ablations.md of what is there")
+    args = parser.parse_args()
+    if args.table:
+        runs = gathered(args.runs)
+        (HERE / "ablations.json").write_text(json.dumps(runs, indent=1) + "\n")
+        (HERE / "ablations.md").write_text(tables(runs))
+        print(tables(runs))
+        return
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=True)
+    args.runs.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        for name in args.rows:
+            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}.json"
+            if path.exists() or (name == "untrained" and seed != args.seeds[0]):
+                continue
+            made = untrained(seed) if name == "untrained" else make_run(name, args.images, seed, accelerator)
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(made) + "\n")
+            print(f"{name}, seed {seed}: {made.get('seconds', 0)} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
