@@ -13,7 +13,9 @@ from matplotlib.path import Path
 from bfr_lite.plots import Picture, encode
 
 Point = tuple[float, float]
-INK = "#333333"
+INK, PALE = "#333333", "#8A8A8A"
+DOTS = 100  # an inch on the page
+SHARPNESS = 2  # times as many are drawn, for screens that show them and for readers who zoom in
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Diagram:
     """
 
     def __init__(self, width: float, height: float):
-        self.figure = Figure(figsize=(width, height), dpi=100, layout="none")
+        self.figure = Figure(figsize=(width, height), dpi=SHARPNESS * DOTS, layout="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
         self.axes.set_axis_off()
@@ -72,30 +74,33 @@ class Diagram:
         height: float = 0.5,
         colour: str = "#0072B2",
         dashed: bool = False,
+        pale: bool = False,
     ) -> Box:
-        """Draw a box around `text`, tinted with `colour`, its centre at (x, y)."""
+        """Draw a box around `text`, tinted with `colour` or, if `pale`, hardly there; its centre at (x, y)."""
         shape = FancyBboxPatch(
             (x - width / 2, y - height / 2),
             width,
             height,
             boxstyle="round,pad=0,rounding_size=0.08",
-            facecolor=(colour, 0.15),
-            edgecolor=colour,
+            facecolor="none" if pale else (colour, 0.15),
+            edgecolor=PALE if pale else colour,
             linestyle="--" if dashed else "-",
-            linewidth=1.3,
+            linewidth=0.7 if pale else 1.3,
         )
         self.axes.add_patch(shape)
-        self.note(x, y, text)
+        self.note(x, y, text, pale=pale)
         return Box(x, y, width, height)
 
-    def arrow(self, *points: Point, label: str = "", colour: str = INK, dashed: bool = False) -> None:
+    def arrow(
+        self, *points: Point, label: str = "", colour: str = INK, dashed: bool = False, pale: bool = False
+    ) -> None:
         """Draw an arrow along straight lines through two or more `points`; `label` stands at the longest of them."""
         line = FancyArrowPatch(
             path=Path(points),
             arrowstyle="-|>",
             mutation_scale=9,
-            color=colour,
-            linewidth=1.1,
+            color=PALE if pale else colour,
+            linewidth=0.7 if pale else 1.1,
             linestyle="--" if dashed else "-",
             joinstyle="round",
         )
@@ -103,12 +108,15 @@ class Diagram:
         (x0, y0), (x1, y1) = max(pairwise(points), key=lambda pair: math.dist(*pair))
         steep = abs(y1 - y0) > abs(x1 - x0)
         x, y = (x0 + x1) / 2 + 0.06 * steep, (y0 + y1) / 2 + 0.11 * (not steep)
-        self.note(x, y, label, size=7.5, align="left" if steep else "center")
+        self.note(x, y, label, size=7.5, align="left" if steep else "center", pale=pale)
 
-    def note(self, x: float, y: float, text: str, size: float = 8.5, align: str = "center") -> None:
+    def note(self, x: float, y: float, text: str, size: float = 8.5, align: str = "center", pale: bool = False) -> None:
         """Write `text` at (x, y), `size` in points."""
-        self.axes.text(x, y, text, ha=align, va="center", fontsize=size, color=INK, linespacing=1.25)
+        ink = PALE if pale else INK
+        self.axes.text(x, y, text, ha=align, va="center", fontsize=size, color=ink, linespacing=1.25)
 
     def picture(self, alt: str) -> Picture:
         """The diagram as a PNG that a notebook shows, with its alternative text."""
-        return Picture(encode(self.figure, "png"), alt, mime="image/png")
+        return Picture(
+            encode(self.figure, "png"), alt, mime="image/png", width=round(DOTS * self.figure.get_figwidth())
+        )

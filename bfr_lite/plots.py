@@ -26,14 +26,16 @@ LINES = ("-", "--", "-.", ":")
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture with alternative text, shown by a notebook and readable on GitHub."""
+    """An encoded picture with alternative text, shown by a notebook `width` dots wide and readable on GitHub."""
 
     data: bytes
     alt: str
     mime: str = "image/jpeg"
+    width: int | None = None
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {self.mime: base64.b64encode(self.data).decode(), "text/plain": self.alt}
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, str], dict]:
+        data = {self.mime: base64.b64encode(self.data).decode(), "text/plain": self.alt}
+        return data, {self.mime: {"width": self.width}} if self.width else {}
 
 
 def use_style() -> None:
