@@ -1,7 +1,7 @@
 """Figures: one style for the whole series, pictures as small JPEGs, lines as PNGs, each with alternative text.
 
 `gallery` and `feature_maps` give a `Picture`, which a notebook shows when it is the last value of a cell. Line plots
-are ordinary matplotlib figures drawn under `use_style()`.
+are ordinary matplotlib figures drawn under `use_style()`, shown by `chart`.
 """
 
 from __future__ import annotations
@@ -106,6 +106,14 @@ def feature_maps(features: Tensor, columns: int = 8, alt: str = "", width: float
     scaled = (features - low[:, None, None]) / (high - low).clamp(min=1e-8)[:, None, None]
     enlarged = F.interpolate(scaled.clamp(0, 1)[:, None], (side, side), mode="nearest").expand(-1, 3, -1, -1)
     return gallery(enlarged, alt=alt or f"{len(features)} feature maps.", columns=columns, width=width)
+
+
+def chart(alt: str) -> Picture:
+    """The current pyplot figure as a PNG with alternative text, for the last line of a cell; the figure is closed."""
+    figure = plt.gcf()
+    picture = Picture(encode(figure, "png"), alt, mime="image/png")
+    plt.close(figure)
+    return picture
 
 
 def encode(figure: Figure, format: str = "jpeg") -> bytes:
