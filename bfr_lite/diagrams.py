@@ -10,12 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from bfr_lite.plots import Picture, encode
+from bfr_lite.plots import DOTS, Picture, drawing
 
 Point = tuple[float, float]
 INK, PALE = "#333333", "#8A8A8A"
-DOTS = 100  # an inch on the page
-SHARPNESS = 2  # times as many are drawn, for screens that show them and for readers who zoom in
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Diagram:
     """
 
     def __init__(self, width: float, height: float):
-        self.figure = Figure(figsize=(width, height), dpi=SHARPNESS * DOTS, layout="none")
+        self.figure = Figure(figsize=(width, height), dpi=DOTS, layout="none")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
         self.axes.set_axis_off()
@@ -117,6 +115,4 @@ class Diagram:
 
     def picture(self, alt: str) -> Picture:
         """The diagram as a PNG that a notebook shows, with its alternative text."""
-        return Picture(
-            encode(self.figure, "png"), alt, mime="image/png", width=round(DOTS * self.figure.get_figwidth())
-        )
+        return drawing(self.figure, alt)
