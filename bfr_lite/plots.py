@@ -127,10 +127,11 @@ def drawing(figure: Figure, alt: str) -> Picture:
     return Picture(buffer.getvalue(), alt, "image/png", round(DOTS * figure.get_figwidth()))
 
 
-def encode(figure: Figure) -> bytes:
-    """A matplotlib figure as JPEG bytes."""
+def encode(figure: Figure, format: str = "jpeg") -> bytes:
+    """A matplotlib figure as JPEG (or PNG) bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85})
+    options = {"pil_kwargs": {"quality": 85}} if format == "jpeg" else {}
+    figure.savefig(buffer, format=format, **options)
     return buffer.getvalue()
 
 
