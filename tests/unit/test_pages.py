@@ -67,10 +67,19 @@ def test_every_formula_of_the_series_can_be_drawn(pages, path):
 
 class TestGlossary:
     TEXT = (FOLDER / "glossary.md").read_text(encoding="utf-8")
-    WORDS = re.findall(r"^\*\*(.+?)\*\*", TEXT, re.MULTILINE)
+    ANCHORS, WORDS = zip(*re.findall(r'^<a id="([a-z0-9-]+)"></a>\*\*(.+?)\*\*', TEXT, re.MULTILINE), strict=True)
 
     def test_is_in_order(self):
-        assert sorted(self.WORDS, key=str.lower) == self.WORDS and len(self.WORDS) > 40
+        assert sorted(self.WORDS, key=str.lower) == list(self.WORDS) and len(self.WORDS) > 40
+
+    def test_every_entry_has_an_anchor_and_every_link_to_one_finds_it(self):
+        assert (
+            len(set(self.ANCHORS))
+            == len(self.ANCHORS)
+            == len(re.findall(r"^.*?\*\*.+?\*\* \(\[", self.TEXT, re.MULTILINE))
+        )
+        texts = [path.read_text(encoding="utf-8") for path in FOLDER.glob("0*.ipynb")]
+        assert not {link for text in texts for link in re.findall(r"glossary\.md#([\w-]+)", text)} - set(self.ANCHORS)
 
     def test_what_it_refers_to_is_there(self):
         entries = {word.strip().lower() for entry in self.WORDS for word in entry.split(",")}
