@@ -144,9 +144,12 @@ def encode_image(image: Tensor, scale: int = 1, quality: int = 90) -> bytes:
 
 
 def signed_map(x: Tensor) -> Tensor:
-    """A signed map (H, W) as a (3, H, W) picture: blue below zero, white at zero, orange above."""
+    """A signed map (H, W) as a (3, H, W) picture: dark blue below zero, white at zero, orange above.
+
+    In greyscale what is below zero is nearly black at its strongest, what is above never darker than two thirds white.
+    """
     limit = x.abs().max().clamp(min=1e-8)
     unit = (x / limit).clamp(-1, 1)[None]
     above = torch.tensor([0.90, 0.62, 0.0])[:, None, None]
-    below = torch.tensor([0.0, 0.45, 0.70])[:, None, None]
+    below = torch.tensor([0.0, 0.18, 0.42])[:, None, None]
     return torch.where(unit > 0, 1 - unit * (1 - above), 1 + unit * (1 - below))
