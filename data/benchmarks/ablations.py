@@ -6,9 +6,10 @@ python data/benchmarks/ablations.py --table                                     
 
 Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run sees the same number of pictures, and is
 measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
-seed of the damage fixed. A run leaves a file in the folder of `--runs`; one that is there is not made again, so several
-processes may share the work. `--table` gathers them into ablations.json and ablations.md beside this script. Spread is
-the standard deviation over seeds, which change initial weights, order and luck of the training.
+seed of the damage fixed. A run leaves a file in the folder of `--runs`, so several processes may share the work;
+`--table` gathers them into ablations.json and ablations.md beside this script. A run of as many pictures that is in
+either place is not made again. Spread is the standard deviation over seeds, which change initial weights, order and
+luck of the training.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,7 @@ from bfr_lite.training.pixels import PixelTask
 from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
 
 PRESET, BATCH, DAMAGE_SEED = preset("tiny"), 16, 0
-HERE = Path(__file__).parent
+RESULT = Path(__file__).with_suffix(".json")
 DAMAGES = {
     "gfpgan": Degradation.named("gfpgan", PRESET.size),
     "codeformer": Degradation.named("codeformer", PRESET.size),
@@ -82,8 +83,9 @@ class Network:
 
 
 NO_SIGNALS = (*SIGNALS, "trust")
+WHOLE = "whole system"
 ROWS: Mapping[str, System | Network] = {
-    "whole system": System(),
+    WHOLE: System(),
     "plain blocks": System(partial(Restorer, block=plain_block)),
     **{f"MMRB without {path}": System(partial(Restorer, block=mmrb_without(path))) for path in PATHS},
     "symmetric codec": System(symmetric_restorer),
@@ -119,11 +121,11 @@ def train(row: System | Network, images: int, seed: int, accelerator: Accelerato
     return task.modules["restorer_ema" if isinstance(row, System) else "network_ema"].eval()
 
 
-def measure(network: nn.Module, damage: str) -> dict[str, dict[str, float]]:
+def measure(network: nn.Module, damage: str, fidelities: Sequence[float]) -> dict[str, dict[str, float]]:
     """Means over the test portraits, by way of restoring and by metric."""
     faces = load_faces("congress", split="test", size=PRESET.size)
     if isinstance(network, Restorer):
-        table = evaluate(network, faces, DAMAGES[damage], (0.0, 0.5, 1.0), {}, benchmark_metrics(), DAMAGE_SEED)
+        table = evaluate(network, faces, DAMAGES[damage], fidelities, {}, benchmark_metrics(), DAMAGE_SEED)
     else:
         methods = {"network": lambda lq: network(lq).clamp(0, 1)}
         table = evaluate(None, faces, DAMAGES[damage], (), methods, benchmark_metrics(), DAMAGE_SEED)
@@ -143,7 +145,8 @@ def make_run(name: str, images: int, seed: int, accelerator: Accelerator) -> dic
     start, row = time.perf_counter(), ROWS[name]
     network = train(row, images, seed, accelerator)
     damages = row.damages if isinstance(row, Network) else ("gfpgan", "codeformer")
-    results = {damage: measure(network, damage) for damage in damages}
+    fidelities = (0.0, 0.5, 1.0) if name == WHOLE else (1.0,)
+    results = {damage: measure(network, damage, fidelities) for damage in damages}
     seconds = round(time.perf_counter() - start)
     facts = {"images": images, "batch": BATCH, "parameters": parameters(network), "seconds": seconds}
     return {"row": name, "seed": seed, **facts, "hardware": hardware(), "results": results}
@@ -162,8 +165,10 @@ def untrained(seed: int) -> dict[str, object]:
 
 
 def gathered(folder: Path) -> list[dict]:
-    """Every finished run in `folder`."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    """Every finished run, of ablations.json and of `folder`, which has the last word."""
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else []
+    known += [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return list({(one["row"], one["seed"], one["images"]): one for one in known}.values())
 
 
 def tables(runs: list[dict]) -> str:
@@ -202,7 +207,7 @@ def _rows(name: str, results: list[dict], runs: list[dict]) -> dict[str, list[st
     ways = list(results[0])
     if name == "untrained":
         shown = {way: way for way in ways}
-    elif name == "whole system":
+    elif name == WHOLE:
         shown = {f"{name}, {way.removeprefix('restorer, ')}": way for way in ways if way.startswith("restorer")}
     else:
         shown = {name: next((way for way in ("restorer, fidelity 1", "network") if way in ways), ways[-1])}
@@ -238,8 +243,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.table:
         runs = gathered(args.runs)
-        (HERE / "ablations.json").write_text(json.dumps(runs, indent=1) + "\n")
-        (HERE / "ablations.md").write_text(tables(runs))
+        RESULT.write_text(json.dumps(runs, indent=1) + "\n")
+        RESULT.with_suffix(".md").write_text(tables(runs))
         print(tables(runs))
         return
     keep_freed_memory()
@@ -247,10 +252,12 @@ def main() -> None:
     args.runs.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for name in args.rows:
-            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}.json"
-            if path.exists() or (name == "untrained" and seed != args.seeds[0]):
+            images = args.images if name in ROWS else 0
+            done = {(one["row"], one["seed"], one["images"]) for one in gathered(args.runs)}
+            if (name, seed, images) in done or (name not in ROWS and seed != args.seeds[0]):
                 continue
-            made = untrained(seed) if name == "untrained" else make_run(name, args.images, seed, accelerator)
+            made = make_run(name, images, seed, accelerator) if name in ROWS else untrained(seed)
+            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}.json"
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(made) + "\n")
             print(f"{name}, seed {seed}: {made.get('seconds', 0)} s", flush=True)
