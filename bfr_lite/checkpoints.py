@@ -19,6 +19,7 @@ from bfr_lite.official import WeightsError, discriminator_from_official, generat
 from bfr_lite.stylegan2 import Discriminator, Generator
 
 SHIPPED = Path(__file__).parent / "weights"
+_TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # how `torch.save` began files before it wrote zip archives
 
 
 def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> None:
@@ -115,17 +116,19 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
     Args:
         source: a preset's name ("lite": its shipped prior), our safetensors, a checkpoint of `bfr-lite train prior`,
             NVIDIA's `.pkl` (stylegan2-ada-pytorch), rosinality's `.pt` (`g_ema`), or BasicSR's `.pth` (`params_ema`;
-            of GFPGAN, the prior inside it). No code in them runs.
+            of GFPGAN, `clean` or original, the prior inside it). No code in them runs.
 
     Raises:
         FileNotFoundError: there is no such file or preset.
         WeightsError: the file is damaged, is no StyleGAN2 generator, or its shapes do not fit together.
     """
-    path = Path(source)
-    if not path.suffix:
-        path = shipped_path("prior", str(source))
-    state = generator_from_official(_read_generator(path))
-    generator = Generator(infer_config(state))
+    path = _prior_path(source)
+    content = _read(path)
+    try:
+        state = generator_from_official(_generator_state(content))
+        generator = Generator(infer_config(state))
+    except ValueError as error:
+        raise WeightsError(f"no generator could be read from {path}: {error}") from error
     fit(generator, state, path)
     if not generator.w_avg.any():  # not all of these files have it, and truncation needs it
         generator.w_avg.copy_(_average_code(generator))
@@ -136,23 +139,23 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     """The discriminator that was trained against the prior `load_generator(source)` opens; None when it is not there.
 
     A checkpoint and a `.pkl` hold both; beside `prior-NAME.safetensors` it is `discriminator-NAME.safetensors`.
+    Raises as `load_generator`.
     """
-    path = Path(source)
-    if not path.suffix:
-        path = shipped_path("prior", str(source))
-    generator = load_generator(path)
-    if path.suffix == ".safetensors":
-        beside = path.with_name(path.name.replace("prior-", "discriminator-"))
-        state = load_weights(beside) if beside != path and beside.exists() else None
-    elif path.suffix == ".pkl":
-        state = read_networks(path).get("D")
+    path = _prior_path(source)
+    config = load_generator(path).config
+    beside = path.with_name(path.name.replace("prior-", "discriminator-"))
+    if beside != path and beside.exists():
+        path, state = beside, _read(beside)
     else:
-        content = read_checkpoint(path)
-        state = content.get("modules", {}).get("discriminator", content.get("d"))  # ours, rosinality's
+        state = _discriminator_state(_read(path))
     if state is None:
         return None
-    discriminator = Discriminator(generator.config)
-    fit(discriminator, discriminator_from_official(state), path)
+    try:
+        state = discriminator_from_official(_tensors(state, "a discriminator"), config.size)
+    except ValueError as error:
+        raise WeightsError(f"no discriminator could be read from {path}: {error}") from error
+    discriminator = Discriminator(config)
+    fit(discriminator, state, f"the discriminator in {path}")
     return discriminator.eval().requires_grad_(False)
 
 
@@ -163,29 +166,55 @@ def _average_code(generator: Generator) -> Tensor:
     return generator.mapping(torch.randn(10_000, generator.z_dim, generator=rng)).mean(dim=0)
 
 
-def _read_generator(path: Path) -> Mapping[str, Tensor]:
-    """A generator's entries, under whatever names the file has."""
-    if path.suffix == ".safetensors":
+def _prior_path(source: str | os.PathLike) -> Path:
+    path = Path(source)
+    return path if path.suffix else shipped_path("prior", str(source))
+
+
+def _read(path: Path) -> Mapping:
+    """What is in a weight file of any format. Its first bytes tell the format; where they do not, its name does."""
+    if not path.exists():
+        raise FileNotFoundError(f"no weights at {path}; shipped: {', '.join(shipped_names()) or 'none'}")
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; give a weight file in it")
+    with path.open("rb") as file:
+        head = file.read(len(_TORCH_PICKLE))
+    if head.startswith(b"PK") or head == _TORCH_PICKLE:
+        return read_checkpoint(path)
+    if head[8:9] == b"{" or path.suffix == ".safetensors":
         return load_weights(path)
-    if path.suffix != ".pkl":
-        return _generator_state(read_checkpoint(path), path)
-    networks = read_networks(path)
-    if "G_ema" not in networks:
-        raise WeightsError(f"{path} holds {', '.join(networks)}, and no G_ema, the averaged generator")
-    return networks["G_ema"]
+    return read_networks(path) if path.suffix == ".pkl" else read_checkpoint(path)
 
 
-def _generator_state(content: Mapping, path: Path) -> Mapping[str, Tensor]:
-    """The generator inside a checkpoint: ours, rosinality's, or a bare state dict."""
-    if "generator_ema" in content.get("modules", {}):
-        return content["modules"]["generator_ema"]
-    if "g_ema" in content:
-        average = {"latent_avg": content["latent_avg"]} if isinstance(content.get("latent_avg"), Tensor) else {}
-        return {**content["g_ema"], **average}
-    if "params_ema" in content:
-        return content["params_ema"]
-    if not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(
-            f"{path} holds no generator: expected `g_ema`, `params_ema`, a checkpoint of this project or a state dict"
-        )
-    return content
+def _generator_state(content: Mapping) -> Mapping[str, Tensor]:
+    """The generator among what a file holds: NVIDIA's, our checkpoint's, rosinality's, BasicSR's, or all there is."""
+    modules = content.get("modules")
+    if isinstance(modules, Mapping):
+        content = modules
+    for key in ("G_ema", "generator_ema", "g_ema", "params_ema", "params"):
+        if key in content:
+            average = content.get("latent_avg")  # rosinality keeps it beside the network
+            beside = {"latent_avg": average} if key == "g_ema" and isinstance(average, Tensor) else {}
+            return {**_tensors(content[key], f"`{key}`"), **beside}
+    return _tensors(content, "a state dict, or `G_ema`, `generator_ema`, `g_ema`, `params_ema` or `params`")
+
+
+def _discriminator_state(content: Mapping) -> Mapping[str, Tensor] | None:
+    """The discriminator among what a file holds: NVIDIA's, our checkpoint's, rosinality's."""
+    modules = content.get("modules")
+    if isinstance(modules, Mapping):
+        return modules.get("discriminator")
+    return content.get("D", content.get("d"))
+
+
+def _tensors(state: object, expected: str) -> Mapping[str, Tensor]:
+    """`state`, when it is a dictionary of named tensors of numbers that are all there."""
+    if not isinstance(state, Mapping) or not state:
+        held = "an empty one" if isinstance(state, Mapping) else f"a {type(state).__name__}"
+        raise WeightsError(f"expected {expected}, a dictionary of tensors, found {held}")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"expected {expected}, a dictionary of tensors, found {name!r}: {type(value).__name__}")
+        if value.layout != torch.strided or value.is_meta or not value.is_floating_point():
+            raise WeightsError(f"{name} is {value.dtype}, {value.layout}, on {value.device}; needs plain float numbers")
+    return state

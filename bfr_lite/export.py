@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bfr_lite.files import atomic_path
 from bfr_lite.layers import FILTER
-from bfr_lite.official import rosinality_discriminator_name, rosinality_generator_name
+from bfr_lite.official import WeightsError
+from bfr_lite.official_names import rosinality_discriminator_name, rosinality_generator_name
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator, resolutions
 
 _CONV_PARTS = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "noise.weight", "activate.bias")
@@ -24,7 +25,14 @@ def export_rosinality(path: Path, generator: Generator, discriminator: Discrimin
 
     Their `Generator(size, w_dim, mapping_layers)` loads it strictly where its channels are the same; it knows one
     width, 512 at coarse resolutions, and wants z_dim = w_dim.
+
+    Raises `WeightsError` for a generator that enlarges bilinearly, which their format cannot say.
     """
+    if generator.config.bilinear:
+        raise WeightsError(
+            "this generator enlarges bilinearly, as GFPGAN's `clean` ones do, and rosinality's cannot: its "
+            "weights would draw other pictures there; save it with `save_weights` instead"
+        )
     content = {"g_ema": _generator_entries(generator), "latent_avg": generator.w_avg.detach().cpu().clone()}
     if discriminator is not None:
         content["d"] = _discriminator_entries(discriminator)

@@ -53,6 +53,11 @@ def upsample(x: Tensor) -> Tensor:
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
+def upsample_bilinear(x: Tensor) -> Tensor:
+    """Double height and width of (B, C, H, W) by linear interpolation, as networks do that avoid the filter."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def downsample(x: Tensor) -> Tensor:
     """Halve height and width of (B, C, H, W) with the filter, so that fine stripes fade instead of aliasing."""
     with full_precision(x):  # for speed: a CPU's depthwise convolution with a stride is slow in bfloat16

@@ -41,11 +41,11 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
         whole = io.BytesIO(file.read())
     try:
         content = _Unpickler(whole).load()
+        networks = content if isinstance(content, dict) else {}
+        found = {str(name): _state(one) for name, one in networks.items() if isinstance(one, _Network)}
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is no pickle of NVIDIA's networks and was not opened further: {reason}") from error
-    networks = content if isinstance(content, dict) else {}
-    found = {str(name): _state(one) for name, one in networks.items() if isinstance(one, _Network)}
     if not found:
         raise WeightsError(f"{path} holds no network: expected a dictionary with G_ema, as stylegan2-ada-pytorch saves")
     return found

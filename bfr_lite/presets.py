@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bfr_lite.codec import CodecConfig
 from bfr_lite.stylegan2 import GANConfig
@@ -16,6 +16,11 @@ class Preset:
     size: int
     gan: GANConfig
     codec: CodecConfig
+
+    def enlarging(self, bilinear: bool) -> Preset:
+        """The same sizes for a generator that enlarges bilinearly, or with StyleGAN2's filter."""
+        gan = replace(self.gan, bilinear=bilinear)
+        return replace(self, gan=gan, codec=replace(self.codec, gan=gan))
 
 
 TINY = GANConfig(32, z_dim=64, w_dim=64, mapping_layers=2, channel_base=512, channel_max=32)

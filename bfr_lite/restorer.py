@@ -71,8 +71,9 @@ class Restorer(nn.Module):
         path = Path(source)
         if not path.suffix:
             path = shipped_path("restorer", preset(str(source)).name)
-        restorer = cls(preset(read_card(path).get("preset", "lite")))
-        fit(restorer, load_weights(path), path)
+        state, named = load_weights(path), preset(read_card(path).get("preset", "lite"))
+        restorer = cls(named.enlarging(bilinear="generator.enlarges_bilinearly" in state))
+        fit(restorer, state, path)
         return restorer.eval().requires_grad_(False)
 
     def adopt_prior(self, prior: Generator) -> None:

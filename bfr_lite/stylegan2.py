@@ -25,6 +25,7 @@ from bfr_lite.layers import (
     to_minus_one_one,
     to_zero_one,
     upsample,
+    upsample_bilinear,
 )
 
 Conditions = Mapping[int, tuple[Tensor, Tensor]]
@@ -39,7 +40,11 @@ def resolutions(size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class GANConfig:
-    """Sizes of a generator and its discriminator: resolution r has min(channel_base // r, channel_max) channels."""
+    """Sizes of a generator and its discriminator: resolution r has min(channel_base // r, channel_max) channels.
+
+    A generator with `bilinear` enlarges features and pictures by linear interpolation, without StyleGAN2's filter, as
+    GFPGAN's `clean` networks do. No other size or shape tells the two apart, so its state has an entry that says it.
+    """
 
     size: int
     z_dim: int = 512
@@ -48,6 +53,7 @@ class GANConfig:
     channel_base: int = 32768
     channel_max: int = 512
     mbstd_group: int = 4
+    bilinear: bool = False
 
     def channels(self, resolution: int) -> int:
         """Feature channels at a resolution."""
@@ -114,10 +120,11 @@ class SynthesisBlock(nn.Module):
         below, here = config.channels(resolution // 2), config.channels(resolution)
         self.resolution = resolution
         self.first = resolution == 4
+        self.bilinear = config.bilinear
         if self.first:
             self.const = nn.Parameter(torch.zeros(here, 4, 4))
         else:
-            self.conv_up = StyledConv(below, here, config.w_dim, resolution, up=True)
+            self.conv_up = StyledConv(below, here, config.w_dim, resolution, up=not config.bilinear)
         self.conv = StyledConv(here, here, config.w_dim, resolution)
         self.to_rgb = ToRGB(here, config.w_dim)
 
@@ -131,14 +138,17 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """`ws` is (B, 2, w_dim) at 4x4 and (B, 3, w_dim) above; the last code also opens the next resolution."""
         codes = list(ws.unbind(dim=1))
-        x = self.const.expand(len(ws), -1, -1, -1) if self.first else self.conv_up(x, codes.pop(0), noise)
+        if self.first:
+            x = self.const.expand(len(ws), -1, -1, -1)
+        else:
+            x = self.conv_up(upsample_bilinear(x) if self.bilinear else x, codes.pop(0), noise)
         if condition is not None:
             x = apply_condition(x, *condition)
         x = self.conv(x, codes[0], noise)
         picture = self.to_rgb(x, codes[1])
         if rgb is not None:
             with full_precision(x):
-                picture = picture + upsample(rgb)
+                picture = picture + (upsample_bilinear(rgb) if self.bilinear else upsample(rgb))
         return x, picture
 
 
@@ -163,6 +173,8 @@ class Generator(nn.Module):
         self.mapping = MappingNetwork(config)
         self.blocks = nn.ModuleDict({str(r): SynthesisBlock(config, r) for r in self.resolutions})
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        if config.bilinear:
+            self.register_buffer("enlarges_bilinearly", torch.ones(()))  # tells it apart wherever the state goes
         initialise(self, generator)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:

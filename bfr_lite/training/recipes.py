@@ -93,6 +93,8 @@ def train_restorer(
     """
     generator = load_generator(prior) if prior is not None else None
     discriminator = load_discriminator(prior) if prior is not None else None
+    if generator is not None:
+        config = replace(config, preset=config.preset.enlarging(generator.config.bilinear))
     task = RestorerTask(config, faces, run_config.batch, accelerator, generator, discriminator)
     if start is not None and not (run_config.folder / "checkpoint.pt").exists():
         task.start_from(start)

@@ -9,7 +9,7 @@ import torch
 
 from bfr_lite.checkpoints import load_discriminator, load_generator
 from bfr_lite.export import export_rosinality
-from bfr_lite.official import WeightsError, layout
+from bfr_lite.official import WeightsError
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
 
 ENTRIES = json.loads((Path(__file__).parents[1] / "parity" / "rosinality_32.json").read_text())
@@ -66,7 +66,9 @@ def test_basicsr_and_gfpgan_files_open(tmp_path, prefix):
     export_rosinality(tmp_path / "theirs.pt", generator)
     entries = basicsr(torch.load(tmp_path / "theirs.pt", weights_only=True)["g_ema"])
     assert "style_convs.0.modulated_conv.modulation.weight" in entries and "style_conv1.activate.bias" in entries
-    content = {prefix + name: tensor for name, tensor in entries.items()} | {"final_linear.weight": torch.zeros(2)}
+    content = {prefix + name: tensor for name, tensor in entries.items()}
+    if prefix:
+        content["final_linear.weight"] = torch.zeros(2)  # of the half of GFPGAN that reads the damaged face
     torch.save({"params_ema": content}, tmp_path / "gfpgan.pth")
     loaded = load_generator(tmp_path / "gfpgan.pth")
     ws = generator.sample(2, torch.Generator().manual_seed(1))
@@ -76,9 +78,11 @@ def test_basicsr_and_gfpgan_files_open(tmp_path, prefix):
     torch.testing.assert_close(loaded.w_avg, mean, atol=0.05, rtol=0.05)
 
 
-def test_the_clean_architecture_is_named():
-    with pytest.raises(WeightsError, match=r"clean.*GFPGANv1\.pth"):
-        layout({"stylegan_decoder.constant_input.weight": None, "stylegan_decoder.style_conv1.bias": None})
+def test_a_bilinear_generator_is_not_written_as_one_with_the_filter(tmp_path):
+    generator = Generator(GANConfig(16, 8, 8, 2, 64, 8, bilinear=True))
+    with pytest.raises(WeightsError, match=r"enlarges bilinearly.*save_weights"):
+        export_rosinality(tmp_path / "out.pt", generator)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
