@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bfr_lite.files import atomic_path
 from bfr_lite.nvidia_pickle import read_networks
 from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
-from bfr_lite.stylegan2 import Discriminator, Generator
+from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
 
 SHIPPED = Path(__file__).parent / "weights"
 _TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # how `torch.save` began files before it wrote zip archives
@@ -44,6 +44,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no weights at {path}; shipped: {', '.join(shipped_names()) or 'none'}")
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; give a weight file in it")
     expected = read_card(path).get("sha256")
     if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
         raise WeightsError(f"{path} does not have the sha256 its card names: it is damaged or altered; fetch it again")
@@ -68,9 +70,13 @@ def read_checkpoint(path: Path) -> dict:
     if not Path(path).exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with Path(path).open("rb") as file:  # given a name, torch would judge by its suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        lines = (str(error) or type(error).__name__).splitlines()
+        # PyTorch opens with the advice to load without this protection; what it found comes below.
+        first = "it asks for more than tensors" if "weights_only" in lines[0] else lines[0]
+        reason = next((line.strip() for line in lines if line.strip().startswith("WeightsUnpickler error")), first)
         raise WeightsError(f"{path} is no whole checkpoint of plain tensors and was not opened ({reason})") from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds a {type(content).__name__}, where a checkpoint is a dictionary")
@@ -123,12 +129,8 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
         WeightsError: the file is damaged, is no StyleGAN2 generator, or its shapes do not fit together.
     """
     path = _prior_path(source)
-    content = _read(path)
-    try:
-        state = generator_from_official(_generator_state(content))
-        generator = Generator(infer_config(state))
-    except ValueError as error:
-        raise WeightsError(f"no generator could be read from {path}: {error}") from error
+    state, config = _generator_parts(_read(path), path)
+    generator = Generator(config)
     fit(generator, state, path)
     if not generator.w_avg.any():  # not all of these files have it, and truncation needs it
         generator.w_avg.copy_(_average_code(generator))
@@ -142,12 +144,13 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     Raises as `load_generator`.
     """
     path = _prior_path(source)
-    config = load_generator(path).config
+    content = _read(path)
+    config = _generator_parts(content, path)[1]
     beside = path.with_name(path.name.replace("prior-", "discriminator-"))
     if beside != path and beside.exists():
         path, state = beside, _read(beside)
     else:
-        state = _discriminator_state(_read(path))
+        state = _discriminator_state(content)
     if state is None:
         return None
     try:
@@ -184,6 +187,15 @@ def _read(path: Path) -> Mapping:
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return load_weights(path)
     return read_networks(path) if path.suffix == ".pkl" else read_checkpoint(path)
+
+
+def _generator_parts(content: Mapping, path: Path) -> tuple[dict[str, Tensor], GANConfig]:
+    """The state, under our names, and the sizes of the generator among what a file holds."""
+    try:
+        state = generator_from_official(_generator_state(content))
+        return state, infer_config(state)
+    except ValueError as error:
+        raise WeightsError(f"no generator could be read from {path}: {error}") from error
 
 
 def _generator_state(content: Mapping) -> Mapping[str, Tensor]:

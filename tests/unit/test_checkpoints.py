@@ -1,8 +1,12 @@
 """Weights on disk: whole or refused, opened without running code, in every layout that is in use."""
 
+import io
 import json
 import os
 import pickle
+import re
+import zipfile
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
@@ -21,6 +25,7 @@ from bfr_lite.checkpoints import (
     shipped_path,
 )
 from bfr_lite.official import WeightsError
+from bfr_lite.official_names import rosinality_generator_name
 from bfr_lite.presets import preset
 from bfr_lite.stylegan2 import Discriminator, Generator
 
@@ -275,6 +280,81 @@ def test_file_without_a_generator_is_refused(tmp_path, content):
         load_generator(tmp_path / "other.pt")
 
 
+@pytest.mark.parametrize("layout", ["ours", "rosinality"])
+@pytest.mark.parametrize("damage", ["lost", "renamed", "wrong shape", "scalar", "number", "extra"])
+def test_whatever_does_not_fit_is_named(tmp_path, generator, layout, damage):
+    """Each kind of damage, at every seventh entry, is refused in words that name the entry."""
+    whole = generator.state_dict() if layout == "ours" else rosinality(generator)
+    for name in [entry for entry in whole if "kernel" not in entry][::7]:
+        state = dict(whole)
+        if damage in ("lost", "renamed"):
+            taken = state.pop(name)
+            state |= {f"{name}X": taken} if damage == "renamed" else {}
+        elif damage == "wrong shape":
+            state[name] = torch.zeros(2, 3, 5)
+        elif damage == "scalar":
+            state[name] = torch.zeros(())
+        elif damage == "number":
+            state[name] = 1.5
+        else:
+            state[f"{name}.extra"] = torch.zeros(2)
+        torch.save({"g_ema": state} if layout == "rosinality" else state, tmp_path / "damaged.pt")
+        if damage == "scalar" and whole[name].numel() == 1:  # a noise strength, which is a scalar in our network
+            continue
+        named = re.escape(
+            rosinality_generator_name(name) or name
+            if layout == "rosinality" and damage not in ("number", "extra")
+            else name
+        )
+        named = rf"{re.escape(name)}X|{named}" if damage == "renamed" else named
+        with pytest.raises(WeightsError, match=named):
+            load_generator(tmp_path / "damaged.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"modules": torch.zeros(2)}, "no StyleGAN2 network among these entries .modules"),
+        ({"g_ema": torch.zeros(2)}, "expected `g_ema`, a dictionary of tensors, found a Tensor"),
+        ({"params_ema": {}}, "found an empty one"),
+        ({"params": {1: torch.zeros(2)}}, "found 1: Tensor"),
+        ({"g_ema": {"input.input": torch.zeros(1, dtype=torch.int64)}}, "needs plain float numbers"),
+        ({"blocks.4.const": torch.zeros(1).to_sparse()}, "needs plain float numbers"),
+        ({"style.99999999.weight": torch.zeros(2, 2), "input.input": torch.zeros(1)}, "without a gap"),
+        ({"codec.head.weight": torch.zeros(1)}, "whole restorer.*needed are a prior's"),
+        ({"d": {"convs.0.0.weight": torch.zeros(1)}}, "found 'd': dict"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_file_holds_instead_is_named(tmp_path, content, message):
+    torch.save(content, tmp_path / "other.pt")
+    for load in (load_generator, load_discriminator):
+        with pytest.raises(WeightsError, match=message):
+            load(tmp_path / "other.pt")
+
+
+def test_the_content_tells_the_format_not_the_name(tmp_path, weights, generator):
+    weights.rename(tmp_path / "tensors.pt")
+    torch.save(generator.state_dict(), tmp_path / "zip.pkl")
+    torch.save(generator.state_dict(), tmp_path / "old.safetensors", _use_new_zipfile_serialization=False)
+    for name in ("tensors.pt", "zip.pkl", "old.safetensors"):
+        assert same_network(load_generator(tmp_path / name), generator)
+
+
+def test_a_folder_is_named(tmp_path):
+    (tmp_path / "run.pt").mkdir()
+    with pytest.raises(WeightsError, match=r"run\.pt is a folder"):
+        load_generator(tmp_path / "run.pt")
+
+
+def test_a_discriminator_of_other_sizes_is_named(tmp_path, generator):
+    other = Discriminator(replace(CONFIG, channel_max=16)).state_dict()
+    content = {"modules": {"generator_ema": generator.state_dict(), "discriminator": other}}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(WeightsError, match=r"the discriminator in .* does not fit.*needs"):
+        load_discriminator(tmp_path / "checkpoint.pt")
+
+
 def test_a_discriminator_is_no_generator(tmp_path):
     save_weights(tmp_path / "d.safetensors", Discriminator(CONFIG), {})
     with pytest.raises(WeightsError):
@@ -287,11 +367,57 @@ def test_a_discriminator_is_no_generator(tmp_path):
 class Trap:
     """Unpickled without care, it makes the file `sprung`."""
 
-    def __init__(self, folder):
-        self.command = f"touch {folder / 'sprung'}"
+    def __init__(self, folder, function=os.system):
+        text = f"open({str(folder / 'sprung')!r}, 'w')" if function in (eval, exec) else f"touch {folder / 'sprung'}"
+        self.call = function, (text,)
 
     def __reduce__(self):
-        return os.system, (self.command,)
+        return self.call
+
+
+class Getattr:
+    """Asks for `getattr`, by which a pickle can walk from a harmless module to any function."""
+
+    def __reduce__(self):
+        return getattr, ("text", "upper")
+
+
+class OutsideTrap(pickle.Pickler):
+    """Writes a trap as the name of data outside the pickle, where torch keeps its storages."""
+
+    def persistent_id(self, one):
+        return ("storage", one.trap) if isinstance(one, Outside) else None
+
+
+class Outside:
+    def __init__(self, trap):
+        self.trap = trap
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "pkl"])
+@pytest.mark.parametrize("how", ["eval", "exec", "getattr", "persistent id", "state"])
+def test_tricks_with_code_are_refused_in_every_format(tmp_path, suffix, how):
+    if how == "persistent id":
+        written = io.BytesIO()
+        OutsideTrap(written, protocol=2).dump({"g_ema": Outside(Trap(tmp_path))})
+        pickled = written.getvalue()
+    else:
+        trap = {"eval": Trap(tmp_path, eval), "exec": Trap(tmp_path, exec), "getattr": Getattr()}.get(
+            how, OrderedDict(deep=OrderedDict(deeper=[Trap(tmp_path)]))
+        )
+        pickled = pickle.dumps({"g_ema": {"input.input": trap}}, protocol=2)
+    path = tmp_path / f"evil.{suffix}"
+    if suffix == "pkl":
+        path.write_bytes(pickled)
+    else:  # the pickle inside a zip archive, as torch writes it
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickled)
+            archive.writestr("archive/version", "3\n")
+    for load in (load_generator, load_discriminator):
+        with pytest.raises(WeightsError, match="was not opened") as caught:
+            load(path)
+        assert "Re-running" not in str(caught.value)  # PyTorch's advice to open it all the same
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize("how", ["pickle", "zip", "legacy"])
