@@ -180,6 +180,18 @@ def test_every_face_of_a_crowd_is_found_once(detector, congress_root):
     assert areas == sorted(areas, reverse=True)
 
 
+def test_a_face_lost_in_damage_is_found_in_a_small_view(detector, congress_root, monkeypatch):
+    portrait = portraits("test")[33]
+    photo = load_image(congress_root / "faces" / "congress" / portrait.file)[None]
+    params = Degradation.named("gfpgan", 225).sample(1, torch.Generator().manual_seed(33))
+    worn = tensor_to_uint8(Degradation.super_resolution(2).apply(photo, params)[0])
+    (face,) = detector.detect(worn)
+    eyes = np.linalg.norm(portrait.landmarks[1] - portrait.landmarks[0])
+    assert np.linalg.norm(face.landmarks - portrait.landmarks, axis=1).mean() < 0.2 * eyes
+    monkeypatch.setattr("bfr_lite.faces.SMALL_SIDES", (4,))
+    assert detector.detect(worn) == [], "it is the small views that show it"
+
+
 def test_odd_pictures_are_taken(detector, congress_root):
     picture = picture_of(congress_root, portraits("test")[0])
     assert len(detector.detect(picture[..., 0])) == 1
