@@ -1,12 +1,14 @@
 """Run copies of the notebooks and make HTML pages of them, with an index; the notebooks stay as they are.
 
 python notebooks/build.py --output build --picture build/before_after.png
+python notebooks/build.py --in-place notebooks/07_evaluation.ipynb   (to commit it: outputs, time and memory)
 """
 
 from __future__ import annotations
 
 import argparse
 import html
+import os
 import re
 import shutil
 import sys
@@ -75,6 +77,7 @@ def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
     )
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # of others: time means little on a busy machine
     start, outcome = time.perf_counter(), "ok"
     try:
         client.execute()
@@ -82,9 +85,33 @@ def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
         outcome = "FAILED"
         print(f"{path.name}: {error}", file=sys.stderr)
     seconds = time.perf_counter() - start
+    notebook.metadata.pop("measured", None)
+    if outcome == "ok" and client.peak_memory is not None:
+        measured = {
+            "seconds": round(seconds, 1),
+            "gigabytes": round(client.peak_memory / 1e9, 2),
+            "load": round(load, 1),
+        }
+        notebook.metadata["measured"] = measured
     nbformat.write(notebook, target)
     memory = "-" if client.peak_memory is None else f"{client.peak_memory / 1e9:.2f} GB"
     return notebook, f"{path.name:<40} {seconds:6.1f} s {memory:>9}  {outcome}"
+
+
+def commit(paths: list[Path]) -> int:
+    """Run notebooks as readers do, without BFR_LITE_DATA, and put back those that ran through; 1 when one failed."""
+    os.environ.pop("BFR_LITE_DATA", None)
+    failed = False
+    for path in paths:
+        fresh = path.with_suffix(".running")  # a notebook that fails stays as it was
+        line = execute(path, fresh)[1]
+        if line.endswith("FAILED"):
+            fresh.unlink()
+            failed = True
+        else:
+            fresh.replace(path)
+        print(line, flush=True)
+    return int(failed)
 
 
 def main() -> int:
@@ -93,7 +120,10 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: the whole series")
     parser.add_argument("--output", type=Path, default=Path("build"), help="gets html/ and notebooks/")
     parser.add_argument("--picture", type=Path, help="picture for the index")
+    parser.add_argument("--in-place", action="store_true", help="run the notebooks themselves; no pages")
     args = parser.parse_args()
+    if args.in_place:
+        return commit(args.notebooks or sorted(HERE.glob("0*.ipynb")))
     pages, copies = args.output / "html", args.output / "notebooks"
     for folder in (pages, copies):
         folder.mkdir(parents=True, exist_ok=True)

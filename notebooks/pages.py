@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 HERE = Path(__file__).parent
 INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_NOTE = "<p><em>Run the notebook to use the widget here; the figure beside it shows what it does.</em></p>"
 PAGE_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.(?:ipynb|md)(#[^"]*)?"')
 
 
@@ -57,8 +61,25 @@ def page(notebook: nbformat.NotebookNode, name: str, series: Mapping[str, str]) 
     """
     metadata = {"name": name, "path": str(HERE)}
     resources = {"metadata": metadata, "series": dict(series), "dark_theme": dark_theme()}
-    body, _ = PageExporter().from_notebook_node(notebook, resources)
+    body, _ = PageExporter().from_notebook_node(readable(notebook), resources)
     return PAGE_LINK.sub(r'href="\1.html\2"', body)
+
+
+def readable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy for a page: words for every figure, which `Picture` keeps as plain text, and a note for every widget."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("widgets", None)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        data = output.get("data", {})
+        mime = next((mime for mime in data if mime in ("image/png", "image/jpeg")), None)
+        if WIDGET in data:
+            output.data = nbformat.from_dict({"text/html": WIDGET_NOTE})
+        elif mime:  # nbconvert's own template has no place for the words
+            words, width = escape(data.get("text/plain", "")), output.metadata.get(mime, {}).get("width")
+            size = f' width="{width}"' if width else ""
+            picture = f'<img src="data:{mime};base64,{data[mime].strip()}" alt="{words}"{size}>'
+            output.data = nbformat.from_dict({"text/html": picture})
+    return notebook
 
 
 @cache
