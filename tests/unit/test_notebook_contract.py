@@ -17,7 +17,15 @@ SERIES = (
     "06_self_supervised_training",
     "07_evaluation",
     "08_your_photos",
+    "09_full_scale",
 )
+WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+
+
+def of_kind(cell: dict, start: str) -> list[dict]:
+    """Outputs of a cell that have a form whose MIME type starts so."""
+    outputs = cell.get("outputs", ())
+    return [output for output in outputs if any(mime.startswith(start) for mime in output.get("data", ()))]
 
 
 def code_cells(path: Path) -> list[dict]:
@@ -57,3 +65,41 @@ class TestNotebook:
         compared = [cell for cell in code_cells(path) if "nbval-check-output" in cell["metadata"].get("tags", ())]
         texts = ["".join(output.get("text", ())) for cell in compared for output in cell["outputs"]]
         assert not [text for text in texts if re.search(r"(?<!up to )(?<!below )\b\d+\.\d\d", text)]
+
+    def test_every_figure_has_words(self, path):
+        """What a screen reader says: `Picture` leaves it as plain text, the pages make it the alternative text."""
+        figures = [figure for cell in code_cells(path) for figure in of_kind(cell, "image/")]
+        words = ["".join(figure["data"].get("text/plain", "")) for figure in figures]
+        assert figures and not [text for text in words if len(text) < 10 or text.startswith("<")]
+
+    def test_widgets_have_a_state_and_a_figure_beside_them(self, path):
+        notebook = json.loads(path.read_text())
+        models = notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
+        cells = notebook["cells"]
+        for index, cell in enumerate(cells):
+            views = of_kind(cell, WIDGET)
+            assert not [view for view in views if view["data"][WIDGET]["model_id"] not in models]
+            near = cells[max(index - 3, 0) : index + 4]
+            assert not views or any(of_kind(other, "image/") for other in near), f"no figure near cell {index}"
+
+    def test_widget_state_is_whole(self, path):
+        """Models as in ipywidgets' schema, and every model that one refers to is there."""
+        kept = json.loads(path.read_text())["metadata"].get("widgets", {}).get(STATE)
+        if kept is None:
+            assert not any(of_kind(cell, WIDGET) for cell in code_cells(path))
+            return
+        assert kept["version_major"] == 2
+        for model in kept["state"].values():
+            assert {"model_name", "model_module", "state"} <= set(model)
+            missing = set(re.findall(r"IPY_MODEL_(\w+)", json.dumps(model["state"]))) - set(kept["state"])
+            assert not missing
+
+    def test_stated_time_and_memory_are_those_measured(self, path):
+        """Against what `build.py --in-place` measured, not this run: a busy machine must not fail it."""
+        notebook = json.loads(path.read_text())
+        measured = notebook["metadata"].get("measured")
+        assert measured, f"not measured: python notebooks/build.py --in-place notebooks/{path.name}"
+        text = "".join("".join(cell["source"]) for cell in notebook["cells"][:3])
+        stated = re.search(r"Time and memory\*\*: about (\d+) s and ([\d.]+) GB", text)
+        for said, found in zip(stated.groups(), (measured["seconds"], measured["gigabytes"]), strict=True):
+            assert 1 / 1.5 <= float(said) / found <= 1.5, f"the text says {said}, {found} was measured"
