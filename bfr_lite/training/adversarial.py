@@ -51,7 +51,7 @@ def train_discriminator(
     with task.accelerator.autocast():
         real_scores = discriminator(augment(real, rng))
         loss = discriminator_loss(real_scores, discriminator(augment(fake.detach(), rng)))
-    augment.adapt(real_scores.detach())
+    augment.adapt(task.accelerator.gather(real_scores.detach()))
     report = {"loss_d": loss.item(), "sign_real": augment.sign_real.item(), "augment_p": augment.p.item()}
     if regularise:
         penalty = r1_penalty(real_scores, real)

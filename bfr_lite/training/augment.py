@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bfr_lite.pose import MOST_PITCH, MOST_YAW, turn
+from bfr_lite.rows import draw_rows
 
 
 def diff_augment(images: Tensor, rng: torch.Generator, p: float = 1.0) -> Tensor:
@@ -91,7 +92,7 @@ def random_similarity(
     images: Tensor, points: Tensor, rng: torch.Generator, most: Misalignment
 ) -> tuple[Tensor, Tensor]:
     """Turn, zoom and move each picture (B, 3, H, H) about its centre by up to `most`, and points (B, N, 2) along."""
-    turn, zoom, *shift = torch.rand(4, len(images), generator=rng)
+    turn, zoom, *shift = draw_rows(lambda n: torch.rand(4, n, generator=rng).T, len(images), rng).T
     size = images.shape[-1]
     angle, scale = torch.deg2rad(most.turn * (2 * turn - 1)), most.zoom ** (2 * zoom - 1)
     shift = most.move * size * (2 * torch.stack(shift, dim=1) - 1)
@@ -113,7 +114,9 @@ def vary(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.rand(len(images), generator=rng, device=rng.device).to(images.device)
+    """A number in [0, 1) for each picture."""
+    drawn = draw_rows(lambda n: torch.rand(n, generator=rng, device=rng.device), len(images), rng)
+    return drawn.to(images.device)
 
 
 def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:

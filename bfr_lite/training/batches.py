@@ -12,6 +12,7 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.degradation_params import DegradationParams
 from bfr_lite.images import resize
+from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.augment import random_turn, vary
 
@@ -52,12 +53,13 @@ def draw_batch(
 ) -> Batch:
     """Varied `portraits` (P, 3, size, size), then `drawn` faces of `prior`, all damaged by one of `degradations`."""
     clean = vary(portraits, rng)
-    ws = prior.sample(drawn, rng, truncation=0.9) if drawn else prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
+    ws = prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
     if drawn:
+        ws = draw_rows(lambda n: prior.sample(n, rng, truncation=0.9), drawn, rng)
         clean = torch.cat([clean, prior(ws.to(device), noise=rng).clamp(0, 1).cpu()])
     name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
     degradation = Degradation.named(name, clean.shape[-1])
-    params = degradation.sample(len(clean), rng)
+    params = draw_rows(lambda n: degradation.sample(n, rng), len(clean), rng)
     lq = degradation.apply(clean, params)
     place = {"device": device, "memory_format": torch.channels_last}
     return Batch(clean.to(**place), lq.to(**place), params, degradation, ws)
@@ -65,7 +67,11 @@ def draw_batch(
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
     """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1]."""
-    fidelity = torch.rand(count, generator=rng)
-    fidelity[: count // 3] = 1.0
-    fidelity[count // 3 : 2 * (count // 3)] = 0.5
-    return fidelity
+
+    def draw(batch: int) -> Tensor:
+        fidelity = torch.rand(batch, generator=rng)
+        fidelity[: batch // 3] = 1.0
+        fidelity[batch // 3 : 2 * (batch // 3)] = 0.5
+        return fidelity
+
+    return draw_rows(draw, count, rng)

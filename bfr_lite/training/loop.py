@@ -1,7 +1,8 @@
 """The loop that prior and restorer share: order of the data, logs, sample grids, checkpoints, resuming, Ctrl-C.
 
 Everything random in a step comes from `step_rng(seed, step)`, and the order of the data from the seed and the step
-alone. So a checkpoint needs no generator states, and a resumed run takes the very steps of an uninterrupted one.
+alone. So a checkpoint needs no generator states, and a resumed run takes the very steps of an uninterrupted one. With
+several processes each takes its rows of the batch, see `rows.BatchGenerator`: the run stays the same but for rounding.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from bfr_lite.checkpoints import WeightsError, read_checkpoint
 from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
+from bfr_lite.rows import BatchGenerator
+from bfr_lite.training.memory import checkpoint_blocks
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class RunConfig:
         seed: source of the data order and of every random draw.
         cooldown: share of the run, at its end, over which the learning rates fall to zero in a straight line.
         checkpoint_every, sample_every, log_every: in steps.
+        gradient_checkpointing: trade time for memory, see `checkpoint_blocks`.
     """
 
     folder: Path
@@ -49,6 +53,7 @@ class RunConfig:
     checkpoint_every: int = 500
     sample_every: int = 1000
     log_every: int = 50
+    gradient_checkpointing: bool = False
 
 
 class Task(Protocol):
@@ -62,10 +67,12 @@ class Task(Protocol):
     def samples(self) -> Tensor: ...
 
 
-def step_rng(seed: int, step: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """The random source of one step. Seeds are mixed so that neighbouring steps and seeds share nothing."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
-    return torch.Generator(device).manual_seed(mixed)
+def step_rng(seed: int, step: int, index: int = 0, count: int = 1) -> BatchGenerator:
+    """The random source of one step, for process `index` of `count`; neighbouring steps and seeds share nothing."""
+    rng = BatchGenerator()
+    rng.index, rng.count = index, count
+    rng.manual_seed((seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63)
+    return rng
 
 
 @lru_cache(maxsize=2)
@@ -85,10 +92,12 @@ def optimise(accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss: T
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     if accelerator.num_processes > 1:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad = accelerator.reduce(parameter.grad, "mean")
+        moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        together = accelerator.reduce(
+            torch.cat([p.grad.reshape(-1) for p in moved]), "mean"
+        )  # one message, not hundreds
+        for parameter, mean in zip(moved, together.split([p.numel() for p in moved]), strict=True):
+            parameter.grad.copy_(mean.view(parameter.shape))
     optimizer.step()
 
 
@@ -118,36 +127,58 @@ class Progress:
 def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
     """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
 
-    Raises `WeightsError` when the folder holds a checkpoint of another configuration.
+    Raises `WeightsError` when the folder holds a checkpoint of another configuration, `ValueError` when the processes
+    cannot share the batch.
     """
     keep_freed_memory()
-    folder, main = run_config.folder, accelerator.is_main_process
+    index, count, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
+    if run_config.batch % count:
+        raise ValueError(f"{count} processes cannot share a batch of {run_config.batch}: use a multiple of {count}")
+    folder = run_config.folder
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
     done = load_checkpoint(checkpoint, task) if checkpoint.exists() else 0
     total = -(-run_config.images // run_config.batch)
-    log = CsvLog(folder / "log.csv", keep_until=done)
+    if run_config.gradient_checkpointing:
+        for module in task.modules.values():
+            checkpoint_blocks(module)
+    log = CsvLog(folder / "log.csv", keep_until=done) if main else None
     with (
         _stop_requested() as stop,
         tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=None if main else True) as bar,
     ):
-        while done < total and not stop.is_set():
+        stopped = False
+        while done < total and not stopped:
             set_learning_rates(task, cooled(done, total, run_config.cooldown))
-            indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)
-            log.add(task.step(done, indices, step_rng(run_config.seed, done)))
+            indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)[index::count]
+            report = task.step(done, indices, step_rng(run_config.seed, done, index, count))
+            report, stopped = _agreed(report, stop.is_set(), accelerator)
             done += 1
             bar.update()
-            if main and (done % run_config.log_every == 0 or done == total or stop.is_set()):
+            if log is None:
+                continue
+            log.add(report)
+            if done % run_config.log_every == 0 or done == total or stopped:
                 bar.set_postfix(log.write(done, done * run_config.batch))
-            if main and (done % run_config.sample_every == 0 or done == total):
+            if done % run_config.sample_every == 0 or done == total:
                 save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")
-            if main and done % run_config.checkpoint_every == 0:
+            if done % run_config.checkpoint_every == 0:
                 save_checkpoint(checkpoint, task, done)
-    if main:
+    if log is not None:
         if log.sums:  # the steps since the last full row, so that the log tells of every picture
             log.write(done, done * run_config.batch)
         save_checkpoint(checkpoint, task, done)
+    accelerator.wait_for_everyone()  # the others read what was written
     return Progress(done, done * run_config.batch, done >= total)
+
+
+def _agreed(report: dict[str, float], stop: bool, accelerator: Accelerator) -> tuple[dict[str, float], bool]:
+    """What the processes report, averaged, and whether one of them was asked to stop: all have to stop together."""
+    if accelerator.num_processes == 1:
+        return report, stop
+    values = torch.tensor([float(stop), *report.values()], device=accelerator.device)
+    stopped, *means = accelerator.reduce(values, "mean").tolist()
+    return dict(zip(report, means, strict=True)), stopped > 0
 
 
 def cooled(step: int, total: int, cooldown: float) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bfr_lite.checkpoints import fit, load_discriminator, load_generator, read_checkpoint
 from bfr_lite.data import FaceDataset
 from bfr_lite.images import grid
+from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
@@ -134,11 +135,12 @@ class PriorTask:
     def _draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Pictures of random faces, some of two codes mixed; the mean code is tracked on the way."""
         generator = self.modules["generator"]
-        z = torch.randn(2, count, generator.z_dim, generator=rng).to(self.accelerator.device)
+        pairs = draw_rows(lambda n: torch.randn(2, n, generator.z_dim, generator=rng).transpose(0, 1), count, rng)
+        z = pairs.transpose(0, 1).to(self.accelerator.device)
         first, second = generator.mapping(z.flatten(0, 1)).unflatten(0, (2, count))
-        generator.w_avg.lerp_(first.detach().mean(dim=0), 0.005)
-        mixed = torch.rand(count, generator=rng) < self.config.style_mixing
-        crossover = torch.randint(1, generator.num_ws, (count,), generator=rng)
+        generator.w_avg.lerp_(self.accelerator.reduce(first.detach().mean(dim=0), "mean"), 0.005)
+        mixed = draw_rows(lambda n: torch.rand(n, generator=rng), count, rng) < self.config.style_mixing
+        crossover = draw_rows(lambda n: torch.randint(1, generator.num_ws, (n,), generator=rng), count, rng)
         use_second = mixed[:, None] & (torch.arange(generator.num_ws) >= crossover[:, None])
         ws = torch.where(use_second[:, :, None].to(z.device), second[:, None], first[:, None])
         return generator(ws, noise=rng)

@@ -112,6 +112,11 @@ class RestorerTask:
     ):
         if config.r1_gamma is None:
             config = replace(config, r1_gamma=auto_r1_gamma(config.preset.size, batch))
+        processes, drawn = accelerator.num_processes, round(batch * config.synthetic)
+        if prior is not None and config.weights.latent and drawn % processes:
+            raise ValueError(
+                f"{processes} processes cannot share the {drawn} drawn faces in a batch of {batch}: use a larger batch"
+            )
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
         restorer = make(config.preset, generator=init)
