@@ -122,8 +122,16 @@ class Degradation:
         to it by repeating pixels. Raises `ImageError` and `DegradationError`.
         """
         check_images(images, self.size)
-        stages = _degrade(images, params, jpeg)
-        return stages if return_stages else stages["output"]
+        blurred, low, up = _degrade(images, params, jpeg)
+        output = _colour(up, params)
+        if not return_stages:
+            return output
+        size = images.shape[-2:]
+        shown = {
+            name: torch.cat([F.interpolate(stages[name], size, mode="nearest-exact") for stages in low])
+            for name in ("down", "noise", "jpeg")
+        }
+        return {"input": images, "blur": blurred, **shown, "up": up, "output": output}
 
     def apply_differentiable(self, images: Tensor, params: DegradationParams) -> Tensor:
         """As `apply`, by the differentiable JPEG: gradients reach `images`, except through clamped pixels.
@@ -131,7 +139,7 @@ class Degradation:
         A generator's output may be given as it is: it need not lie in [0, 1] exactly.
         """
         check_images(images.detach().clamp(0, 1), self.size)
-        return _degrade(images, params, jpeg_differentiable)["output"]
+        return _colour(_degrade(images, params, jpeg_differentiable)[-1], params)
 
 
 def degrade(images: Tensor, severity: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
@@ -151,19 +159,15 @@ def low_size(side: int, down: float) -> int:
     return max(SMALLEST_SIDE, round(side / down))
 
 
-def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> dict[str, Tensor]:
+def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> tuple[Tensor, list[dict[str, Tensor]], Tensor]:
+    """The blurred pictures, the stages of each at low resolution, and the pictures enlarged again."""
     if len(params) != len(images):
         raise DegradationError(f"parameters for {len(params)} pictures do not fit {len(images)} pictures")
     size = images.shape[-2:]
     blurred = blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
     # The low-resolution pictures of a batch differ in size, so that part goes picture by picture.
     low = [_at_low_resolution(*pair, codec) for pair in zip(blurred.split(1), params, strict=True)]
-    shown = {
-        name: torch.cat([F.interpolate(stages[name], size, mode="nearest-exact") for stages in low])
-        for name in ("down", "noise", "jpeg")
-    }
-    up = torch.cat([_resize(stages["jpeg"], size) for stages in low])
-    return {"input": images, "blur": blurred, **shown, "up": up, "output": _colour(up, params)}
+    return blurred, low, torch.cat([_resize(stages["jpeg"], size) for stages in low])
 
 
 def _at_low_resolution(image: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:
@@ -178,7 +182,12 @@ def _at_low_resolution(image: Tensor, one: DegradationParams, codec: Codec) -> d
 
 
 def _colour(images: Tensor, params: DegradationParams) -> Tensor:
-    shifted = (images + params.shift.to(images)[:, :, None, None] / 255).clamp(0, 1)
+    # Most pictures keep their colours, and then there is no need to go over them.
+    shifted = images
+    if params.shift.any():
+        shifted = (images + params.shift.to(images)[:, :, None, None] / 255).clamp(0, 1)
+    if not params.grey.any():
+        return shifted
     grey = params.grey.to(images.device)[:, None, None, None]
     return torch.where(grey, luma(shifted), shifted)
 
