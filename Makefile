@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := bfr_lite tests notebooks data
 
 .DEFAULT_GOAL := help
-.PHONY: help venv notebooks lab labs test lint format clean
+.PHONY: help venv notebooks lab labs test bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,15 @@ labs: $(INSTALLED) ## make the students' release of the labs for courses
 
 test: $(INSTALLED) ## run everything: style, unit tests, parity with the references, all notebooks
 	@$(BIN)/python -m pytest
+
+# The two generators come without what they ask for, see `bench` in pyproject.toml; nothing that is here changes.
+$(VENV)/.bench: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-deps stylegan2_pytorch labml-nn
+	@touch $@
+
+bench: $(VENV)/.bench ## measure speed against other packages; keep the machine idle meanwhile
+	$(BIN)/python data/benchmarks/speed.py
 
 lint: $(INSTALLED) ## check style alone
 	$(BIN)/ruff check $(SOURCES)

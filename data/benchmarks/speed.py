@@ -159,7 +159,7 @@ def restoring(quick: bool, threads: int) -> list[Row]:
 def flops(quick: bool) -> list[Row]:
     """FLOP/s of the generator's training step as a share of those of one large float32 convolution."""
     torch.set_num_threads(1)
-    size, batch, channels = (16, 2, 16) if quick else (128, 8, 256)
+    batch, channels = (2, 16) if quick else (8, 256)
     generator = Generator(LITE)
     ws = generator.sample(batch, torch.Generator().manual_seed(0)).detach()
     step = train(generator, lambda: generator(ws))
@@ -177,7 +177,7 @@ def flops(quick: bool) -> list[Row]:
 
 
 def cold_start(quick: bool) -> list[Row]:
-    """Seconds from nothing: whole processes, but for `import bfr_lite`, where torch is there before the clock starts."""
+    """Seconds from nothing: whole processes; `import bfr_lite` with torch already there."""
     code = "import torch, time; t = time.perf_counter(); import bfr_lite; print(time.perf_counter() - t)"
     imported = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
