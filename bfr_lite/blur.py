@@ -42,6 +42,15 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     if radius >= min(images.shape[-2:]):
         raise BlurError(f"a kernel of radius {radius} is too wide for {tuple(images.shape[-2:])} pixels: lower sigma")
     padded = F.pad(images, (radius,) * 4, mode="reflect")
-    size = padded.shape[-2:]
-    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels[:, None].to(images), s=size)
-    return torch.fft.irfft2(spectrum, s=size)[..., 2 * radius :, 2 * radius :]
+    height, width = padded.shape[-2:]
+    size = (fast_length(height), fast_length(width))
+    spectrum = torch.fft.rfft2(padded, s=size).mul_(torch.fft.rfft2(kernels[:, None].to(images), s=size))
+    return torch.fft.irfft2(spectrum, s=size)[..., 2 * radius : height, 2 * radius : width]
+
+
+def fast_length(least: int) -> int:
+    """The first length from `least` on with no prime factor above 5: a Fourier transform of 600 takes half of 592's."""
+    length = least
+    while 30**10 % length:  # 2, 3 and 5, each up to ten times
+        length += 1
+    return length

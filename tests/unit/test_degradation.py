@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from bfr_lite.blur import BlurError, blur, gaussian_kernels
+from bfr_lite.blur import BlurError, blur, fast_length, gaussian_kernels
 from bfr_lite.degradation import Degradation, degrade, low_size
 from bfr_lite.degradation_params import (
     NAMED_RANGES,
@@ -86,6 +86,10 @@ def test_blur_is_the_convolution_with_the_kernel(portrait):
     weights = kernels.repeat_interleave(3, dim=0)[:, None]
     wanted = torch.nn.functional.conv2d(padded.reshape(1, 6, *padded.shape[-2:]), weights, groups=6)
     torch.testing.assert_close(blur(images, kernels), wanted.reshape(images.shape), atol=1e-5, rtol=0)
+
+
+def test_fourier_lengths_have_small_factors():
+    assert [fast_length(n) for n in (1, 7, 64, 146, 148, 592, 601)] == [1, 8, 64, 150, 150, 600, 625]
 
 
 def test_blur_too_wide_for_the_picture(portrait):
