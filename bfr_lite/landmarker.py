@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bfr_lite.alignment import alignment_matrix, transform, warp
 from bfr_lite.faces import Face
-from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.landmarks import MIRRORED, LandmarkNet
 
 # Where the five points lie in a box of the cascade, on average over forty portraits, in shares of its sides.
 POINTS_IN_BOX = np.array([[0.30, 0.37], [0.70, 0.37], [0.50, 0.60], [0.33, 0.78], [0.67, 0.78]])
@@ -51,5 +51,12 @@ class Landmarker:
         for _ in range(rounds):
             matrix = alignment_matrix(points, size)
             aligned = warp(image, matrix, size)[None]
-            points = transform(self._network(aligned)[0].double().numpy(), cv2.invertAffineTransform(matrix))
+            points = transform(self._look(aligned), cv2.invertAffineTransform(matrix))
         return points, aligned
+
+    def _look(self, aligned: Tensor) -> np.ndarray:
+        """Points (5, 2) in a picture (1, 3, size, size): the mean over it and its mirror image."""
+        here, mirrored = self._network(torch.cat([aligned, aligned.flip(3)]))
+        mirrored = mirrored[MIRRORED]
+        mirrored[:, 0] = aligned.shape[3] - 1 - mirrored[:, 0]
+        return ((here + mirrored) / 2).double().numpy()

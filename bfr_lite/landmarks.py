@@ -14,19 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bfr_lite.checkpoints import fit, load_weights, shipped_path
+from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
 from bfr_lite.images import check_images, resize
 from bfr_lite.layers import Conv2d, draw_weights
 
 POINTS = 5
+MIRRORED = [1, 0, 2, 4, 3]  # which point each becomes when the picture is mirrored
 
 
 @dataclass(frozen=True)
 class LandmarkConfig:
-    """Sizes of a `LandmarkNet`: pictures of `size` pixels, `width` channels at a quarter of it, twice as many below."""
+    """Sizes of a `LandmarkNet`: pictures of `size` pixels, `width` channels at a quarter of it, twice as many below.
+
+    depth: convolutions at a sixteenth of the size, where each sees most of the face.
+    """
 
     size: int = 128
     width: int = 32
+    depth: int = 1
 
 
 class Conv(nn.Sequential):
@@ -50,8 +55,13 @@ class LandmarkNet(nn.Module):
         self.config = config or LandmarkConfig()
         width = self.config.width
         self.fine = nn.Sequential(Conv(3, width // 2, 2), Conv(width // 2, width, 2), Conv(width, width))
+        deep = [Conv(2 * width, 2 * width) for _ in range(self.config.depth - 1)]
         self.coarse = nn.Sequential(
-            Conv(width, 2 * width, 2), Conv(2 * width, 2 * width), Conv(2 * width, 2 * width, 2), Conv(2 * width, width)
+            Conv(width, 2 * width, 2),
+            Conv(2 * width, 2 * width),
+            Conv(2 * width, 2 * width, 2),
+            *deep,
+            Conv(2 * width, width),
         )
         self.heat = nn.Sequential(Conv(2 * width, width), Conv2d(width, POINTS, 1))
         draw_weights(self, generator)
@@ -65,7 +75,7 @@ class LandmarkNet(nn.Module):
         path = Path(source)
         if not path.suffix:
             path = shipped_path(kind, str(source))
-        network = cls()
+        network = cls(LandmarkConfig(**read_card(path).get("config", {})))
         fit(network, load_weights(path), path)
         return network.eval().requires_grad_(False)
 

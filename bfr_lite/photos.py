@@ -30,7 +30,8 @@ from bfr_lite.restorer import Restorer
 SCALES = (1, 2, 4)
 LEAST_EYES = 6.0  # pixels between the eyes; with fewer, any face is as right as another
 MOST_YAW = 65.0  # degrees; beyond, one eye is hidden and no frontal template fits
-SETTLED_YAW = 35.0  # degrees up to which `Landmarker` has seen faces
+SETTLED_YAW = 35.0  # degrees up to which `Landmarker` knows faces
+MISLED_YAW = 20.0  # what it sees within this, though YuNet sees more than that, is a damaged face and not a turned one
 MOST_MISFIT = 0.07  # mean distance of aligned landmarks from the template, in crops; of damaged faces at most 0.05
 
 
@@ -69,9 +70,11 @@ def find_faces(photo: np.ndarray, detector: FaceDetector | CascadeDetector) -> t
 
 def _settled(found: FoundFace, photo: np.ndarray) -> FoundFace:
     """The same with better points, unless it is left out, or turned farther than the landmark network knows."""
-    if found.left_out or abs(found.yaw) > SETTLED_YAW:
+    if found.left_out:
         return found
-    return judge(replace(found.face, landmarks=Landmarker().settle(photo, found.face.landmarks)))
+    settled = judge(replace(found.face, landmarks=Landmarker().settle(photo, found.face.landmarks)))
+    known = abs(found.yaw) <= SETTLED_YAW or abs(settled.yaw) <= MISLED_YAW
+    return settled if known else found
 
 
 def face_in_box(photo: np.ndarray, box: Sequence[float]) -> FoundFace:

@@ -6,7 +6,7 @@ A few minutes on a CPU. The portraits carry YuNet's points in `congress.csv`, so
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,13 +17,12 @@ from tqdm import tqdm
 from bfr_lite.checkpoints import save_weights
 from bfr_lite.data import FaceDataset, load_faces
 from bfr_lite.degradation import Degradation, degrade
-from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.landmarks import MIRRORED, LandmarkConfig, LandmarkNet
 from bfr_lite.machine import hardware, versions
 from bfr_lite.training.augment import Misalignment, random_similarity
 from bfr_lite.training.loop import batch_indices, step_rng
 
 SHAKEN = Misalignment(turn=6.0, zoom=1.08, move=0.05)
-MIRRORED = [1, 0, 2, 4, 3]  # which point each becomes when the picture is mirrored
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,11 @@ class LandmarkTraining:
         images: faces to show in all; batch: faces a step; lr: Adam's highest learning rate, reached after a tenth of
             the steps and led to zero along a cosine.
         misalignment: faces are aligned, but restored ones not quite, and a ruler must measure by how much.
+        nearer: whether each batch is out of place by a share of that, drawn anew: most detected faces are near, few
+            far, and where nothing is to be seen the best guess is that the detector was right.
         degraded: share of the faces that are damaged, by severities from 0 to 1.
+        finer: greatest number of a photo's pixels on one of the face cut out of it. A photo is damaged in its own
+            pixels, so that many times less shrunk.
         seed: of everything random.
         kind: "landmarks", the ruler of the metrics, or "aligner", see `ALIGNER`.
     """
@@ -43,15 +46,24 @@ class LandmarkTraining:
     batch: int = 16
     lr: float = 2e-3
     misalignment: Misalignment = SHAKEN
+    nearer: bool = False
     degraded: float = 0.4
+    finer: float = 1.0
     seed: int = 0
     kind: str = "landmarks"
+    network: LandmarkConfig = field(default_factory=LandmarkConfig)
 
 
 # Finds the points by which a damaged photo is aligned, where a detector was far off. No ruler: it guesses well where
 # nothing is to be seen, and would call the guess a measurement.
 ALIGNER = LandmarkTraining(
-    images=120_000, misalignment=Misalignment(turn=12.0, zoom=1.25, move=0.08), degraded=0.9, kind="aligner"
+    images=144_000,
+    misalignment=Misalignment(turn=12.0, zoom=1.3, move=0.1),
+    nearer=True,
+    degraded=0.95,
+    finer=2.0,
+    kind="aligner",
+    network=LandmarkConfig(depth=4),
 )
 
 
@@ -59,7 +71,7 @@ def train_landmarks(config: LandmarkTraining, faces: FaceDataset) -> LandmarkNet
     """Train a `LandmarkNet` on `faces`, whose `landmarks` are the truth. Raises `ValueError` when they have none."""
     if faces.landmarks is None:
         raise ValueError('these faces have no landmarks: use load_faces("congress"), which has')
-    network = LandmarkNet(generator=torch.Generator().manual_seed(config.seed))
+    network = LandmarkNet(config.network, torch.Generator().manual_seed(config.seed))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.lr)
     steps = -(-config.images // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.1)
@@ -82,16 +94,25 @@ def augment(images: Tensor, points: Tensor, config: LandmarkTraining, rng: torch
     mirrored = mirror < 0.5
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     points = torch.where(mirrored[:, None, None], flipped, points)
-    images, points = random_similarity(images, points, rng, config.misalignment)
-    return _damage(images, damage < config.degraded, rng), points
+    most = _nearer(config.misalignment, torch.rand((), generator=rng).item()) if config.nearer else config.misalignment
+    images, points = random_similarity(images, points, rng, most)
+    return _damage(images, damage < config.degraded, config.finer, rng), points
 
 
-def _damage(images: Tensor, chosen: Tensor, rng: torch.Generator) -> Tensor:
-    """Damage the `chosen` (B,) faces, all of one batch by ranges of the same severity."""
+def _nearer(most: Misalignment, share: float) -> Misalignment:
+    return Misalignment(most.turn * share, most.zoom**share, most.move * share)
+
+
+def _damage(images: Tensor, chosen: Tensor, finer: float, rng: torch.Generator) -> Tensor:
+    """Damage the `chosen` (B,) faces, all of one batch by ranges of one severity, in photos of one size."""
     severity = torch.rand((), generator=rng).item()
     if not chosen.any():
         return images
     degradation = Degradation.of_severity(severity, images.shape[-1])
+    if finer > 1:
+        pixels = finer ** torch.rand((), generator=rng).item()
+        least, most = (max(1.0, factor / pixels) for factor in degradation.ranges.down)
+        degradation = replace(degradation, ranges=replace(degradation.ranges, down=(least, most)))
     count = int(chosen.sum())
     images = images.clone()
     images[chosen] = degradation.apply(images[chosen], degradation.sample(count, rng))
@@ -141,6 +162,7 @@ def write_landmarks(config: LandmarkTraining, folder: Path, command: str) -> Pat
         "preset": "lite",
         "command": command,
         "data": f"congress train, {len(train)} faces of {train.size} px, landmarks of YuNet",
+        "config": asdict(config.network),
         "training": asdict(config),
         "cpu_seconds": round(time.process_time() - started),
         "hardware": hardware(),

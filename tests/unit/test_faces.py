@@ -21,12 +21,13 @@ from bfr_lite.alignment import (
     transform,
     warp,
 )
+from bfr_lite.astronaut import LANDMARKS
 from bfr_lite.congress import measure_landmarks, portraits
 from bfr_lite.degradation import Degradation
 from bfr_lite.download import MissingFileError
-from bfr_lite.faces import FaceDetector
+from bfr_lite.faces import Face, FaceDetector
 from bfr_lite.images import load_image, tensor_to_uint8
-from bfr_lite.photos import find_faces
+from bfr_lite.photos import find_faces, judge
 
 MIRRORED = [1, 0, 2, 4, 3]
 HEAD = np.array(
@@ -238,6 +239,24 @@ def test_a_wrong_model_file_is_named(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(FaceError, match=r"bad\.onnx"):
         FaceDetector(tmp_path / "bad.onnx")
+
+
+class Says:
+    """A detector that finds one face, by the points it was told."""
+
+    def __init__(self, points):
+        self.face = Face(np.array([170.0, 60, 110, 110]), points, 0.9)
+
+    def detect(self, image):
+        return [self.face]
+
+
+def test_a_frontal_face_whose_nose_was_found_on_its_cheek_is_not_taken_for_a_side_face():
+    points = LANDMARKS + np.outer([0, 0, 1, 0, 0], [22.0, 0])
+    assert judge(Says(points).face).yaw > 40
+    (found,) = find_faces(skimage.data.astronaut(), Says(points))
+    assert abs(found.yaw) < 10
+    assert np.linalg.norm(found.face.landmarks - LANDMARKS, axis=1).mean() < 4
 
 
 def test_points_on_damaged_photos_are_found_again(detector, congress_root):

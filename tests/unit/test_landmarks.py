@@ -1,5 +1,7 @@
 """The landmark network: where its points are, how it is trained, and that the shipped one measures."""
 
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,12 +9,18 @@ import torch.nn.functional as F
 from bfr_lite import cli
 from bfr_lite.alignment import template
 from bfr_lite.astronaut import astronaut
-from bfr_lite.checkpoints import SHIPPED, read_card
+from bfr_lite.checkpoints import SHIPPED, read_card, save_weights
 from bfr_lite.data import FaceDataset
 from bfr_lite.images import ImageError, resize
-from bfr_lite.landmarks import LandmarkNet
+from bfr_lite.landmarks import MIRRORED, LandmarkConfig, LandmarkNet
 from bfr_lite.training.augment import Misalignment
-from bfr_lite.training.landmarks import MIRRORED, LandmarkTraining, augment, landmark_errors, train_landmarks
+from bfr_lite.training.landmarks import (
+    ALIGNER,
+    LandmarkTraining,
+    augment,
+    landmark_errors,
+    train_landmarks,
+)
 
 CENTRES = torch.from_numpy(template(128)).float()
 
@@ -100,6 +108,41 @@ def test_mirrored_faces_swap_left_and_right():
     torch.testing.assert_close(points[changed], mirrored[changed])
 
 
+def test_faces_out_of_place_are_mostly_near_when_told():
+    faces, far = Dots(1), LandmarkTraining(degraded=0, misalignment=ALIGNER.misalignment)
+    spread = []
+    for config in (far, replace(far, nearer=True)):
+        drawn = [augment(faces.images, faces.landmarks, config, torch.Generator().manual_seed(n))[1] for n in range(60)]
+        middles = torch.cat(drawn).mean(dim=1)
+        spread.append((middles - middles.mean(dim=0)).norm(dim=1).median())
+    assert spread[1] < 0.7 * spread[0]
+
+
+def test_a_finer_photo_loses_less_of_a_face():
+    faces = Dots(8)
+    still = LandmarkTraining(misalignment=Misalignment(turn=0, zoom=1, move=0), degraded=1)
+    lost = []
+    for config in (still, replace(still, finer=16.0)):
+        pairs = [augment(faces.images, faces.landmarks, config, torch.Generator().manual_seed(n)) for n in range(8)]
+        clean = [
+            augment(faces.images, faces.landmarks, replace(config, degraded=0), torch.Generator().manual_seed(n))
+            for n in range(8)
+        ]
+        lost.append(sum((a[0] - b[0]).abs().mean() for a, b in zip(pairs, clean, strict=True)))
+    assert lost[1] < lost[0]
+
+
+def test_a_deeper_network_comes_back_from_its_file(tmp_path):
+    config = LandmarkConfig(depth=3)
+    network = train_landmarks(LandmarkTraining(images=4, batch=4, network=config), Dots())
+    path = tmp_path / "deeper.safetensors"
+    save_weights(path, network, {"config": asdict(config)})
+    again = LandmarkNet.from_pretrained(path)
+    assert again.config == config
+    picture = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again(picture), network(picture), atol=0.2, rtol=0)
+
+
 def test_training_is_reproducible_and_touches_no_global_generator():
     faces, config = Dots(), LandmarkTraining(images=16, batch=4, seed=5)
     before = torch.get_rng_state()
@@ -139,6 +182,14 @@ def test_the_card_of_the_shipped_network_says_how_good_it_is():
     assert errors["clean"] < errors["gfpgan"] < errors["moved_guess"] / 2
     assert errors["moved"] < errors["moved_guess"] / 2
     assert card["command"] and card["data"] and card["hardware"] and card["parameters"] < 200_000
+
+
+def test_the_card_of_the_aligner_says_that_it_sees_through_damage():
+    card, ruler = (read_card(SHIPPED / f"{kind}-lite.safetensors") for kind in ("aligner", "landmarks"))
+    errors = card["test_error_px"]
+    assert errors["clean"] < errors["gfpgan"] < errors["severe"] < errors["moved_guess"]
+    assert errors["gfpgan"] < 1.1 * ruler["test_error_px"]["gfpgan"]
+    assert card["kind"] == "aligner" and card["sha256"] and card["cpu_seconds"] > 0 and card["parameters"] < 300_000
 
 
 def test_the_command_leaves_weights_and_a_card(congress_root, tmp_path, capsys):
