@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bfr_lite.alignment import FaceError, align, estimate_yaw
+from bfr_lite.archives import Archive, TarArchive, ZipArchive
 from bfr_lite.checkpoints import load_generator
 from bfr_lite.congress import aligned_portraits
 from bfr_lite.faces import FaceDetector
-from bfr_lite.images import load_image, resize, tensor_to_uint8
+from bfr_lite.images import decoded, load_image, pil_to_tensor, resize, tensor_to_uint8
 from bfr_lite.stylegan2 import Generator
 
 KINDS = ("synthetic", "congress", "folder")
@@ -134,6 +136,24 @@ class FolderFaces(FaceDataset):
         return align(picture, found[0].landmarks, self.size)
 
 
+class ArchiveFaces(FaceDataset):
+    """Pictures of faces inside a zip file or tar files, read when asked for, cropped and resized.
+
+    Raises ArchiveError for a damaged archive, ImageError for a file that is no picture; both name the file.
+    """
+
+    def __init__(self, path: Path, archive: Archive, count: int | None, size: int):
+        super().__init__(f"archive {path.name}", archive.names[:count], size)
+        self.path, self.archive = path, archive
+
+    def _faces(self, numbers: Tensor) -> Tensor:
+        return torch.stack([self._face(number) for number in numbers.tolist()])
+
+    def _face(self, number: int) -> Tensor:
+        with decoded(self.archive.read(number), f"{self.names[number]} in {self.path}") as picture:
+            return _square(pil_to_tensor(picture), self.size)
+
+
 def _square(image: Tensor, size: int) -> Tensor:
     """The central square of ``image`` (3, H, W), resized to (3, size, size)."""
     height, width = image.shape[1:]
@@ -158,9 +178,9 @@ def load_faces(
     Args:
         kind: "synthetic", samples of a prior, always there and no one's face; "congress", 782 official
             portraits in the public domain, from ``BFR_LITE_DATA`` or downloaded once (39 MB) and cached;
-            "folder", the pictures in a folder and its subfolders, sorted.
-        path: for "folder", of the folder; for "synthetic", of the prior's weights, or their name (by default
-            "lite"); not for "congress".
+            "folder", the pictures in a folder and its subfolders, sorted, or in a zip or tar file, never unpacked.
+        path: for "folder", of the folder or archive, or a pattern of tar files such as "shards/*.tar";
+            for "synthetic", of the prior's weights, or their name (by default "lite"); not for "congress".
         split: "train" (the default) or "test", for "congress" also "all"; not for "folder".
         size: height and width of the faces, in pixels.
         count: how many faces, the first ones; by default 1000 for "synthetic", else all.
@@ -179,6 +199,9 @@ def load_faces(
         raise DataError(f"size is {size} and count {count}; size must be 8 or more, count 1 or more")
     if seed < 0 or not 0 <= truncation <= 1:
         raise DataError(f"seed is {seed} and truncation {truncation}; seed must be 0 or more, truncation 0 to 1")
+    shards = _shards(path) if kind == "folder" else []
+    if shards:
+        return _archive(Path(path), shards, split, size, count, align)
     if kind == "folder":
         return _folder(path, split, size, count, align)
     if align:
@@ -199,6 +222,23 @@ def _congress(split: str, size: int, count: int | None) -> StoredFaces:
     _check_count(count, len(names), f"the {split} split")
     pictures, points = torch.from_numpy(images[:count]), torch.from_numpy(landmarks[:count])
     return StoredFaces(f"congress, {split} split", pictures, names[:count], points)
+
+
+def _shards(path: str | os.PathLike | None) -> list[Path]:
+    """The archives that ``path`` means: a zip or tar file, or a pattern of tar files such as shards/*.tar."""
+    if path is None or Path(path).suffix.lower() not in (".zip", ".tar") or Path(path).is_dir():
+        return []
+    return [Path(path)] if Path(path).is_file() else [Path(found) for found in sorted(glob(str(path)))]
+
+
+def _archive(
+    path: Path, shards: list[Path], split: str | None, size: int, count: int | None, align: bool
+) -> ArchiveFaces:
+    if split is not None or align:
+        raise DataError(f"{path} is an archive: it has no split, and its faces have to be aligned already")
+    archive = ZipArchive(path, SUFFIXES) if path.suffix.lower() == ".zip" else TarArchive(shards, SUFFIXES)
+    _check_count(count, len(archive.names), str(path))
+    return ArchiveFaces(path, archive, count, size)
 
 
 def _folder(

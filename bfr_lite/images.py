@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -58,8 +59,15 @@ def opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such picture: {path}")
+    with decoded(path, str(path)) as picture:
+        yield picture
+
+
+@contextmanager
+def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
+    """A picture from a file or its bytes, as `opened`; ``path`` is what errors call it."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO":  # in an MPO, a camera's JPEG, the others are previews
                 raise ImageError(f"{path} holds {frames} pictures, frames or pages: save the one you mean by itself")
