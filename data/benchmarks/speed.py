@@ -156,6 +156,25 @@ def restoring(quick: bool, threads: int) -> list[Row]:
     return rows
 
 
+def memory(quick: bool) -> list[Row]:
+    """Peak memory of a whole process that restores one batch, PyTorch included; read from Linux, elsewhere no rows.
+
+    Not `ru_maxrss`: a child inherits its parent's.
+    """
+    if not sys.platform.startswith("linux"):
+        return []
+    rows = []
+    for name, batch in [("tiny", 1)] if quick else [("tiny", 1), ("lite", 1), ("lite", 16), ("full", 1)]:
+        code = (
+            "import torch; from bfr_lite.restorer import Restorer; from bfr_lite.presets import preset; "
+            f"r = Restorer(preset({name!r})).eval(); r.restore(torch.rand({batch}, 3, r.preset.size, r.preset.size)); "
+            "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"  # KiB
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        rows.append(row(f"peak memory, restore, {name}, batch {batch}", float(done.stdout) / 1024, "MiB"))
+    return rows
+
+
 def flops(quick: bool) -> list[Row]:
     """FLOP/s of the generator's training step as a share of those of one large float32 convolution."""
     torch.set_num_threads(1)
@@ -229,7 +248,7 @@ def main() -> None:
     threads, missing = torch.get_num_threads(), []
     machine = f"{hardware()}, {torch.backends.cpu.get_cpu_capability()}"
     rows = generators(options.quick, missing) + degradations(options.quick, missing) + flops(options.quick)
-    rows += restoring(options.quick, threads) + cold_start(options.quick)
+    rows += restoring(options.quick, threads) + memory(options.quick) + cold_start(options.quick)
     report = {
         "command": f"python data/benchmarks/speed.py{' --quick' if options.quick else ''}",
         "hardware": machine,
