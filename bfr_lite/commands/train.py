@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from bfr_lite.commands import Subparsers, command_parser, train_landmarks
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from bfr_lite.data import FaceDataset
     from bfr_lite.training.loop import RunConfig
     from bfr_lite.training.recipes import Result, Stage
@@ -51,7 +53,9 @@ def add_parser(subparsers: Subparsers) -> None:
     _add_run_arguments(restorer, batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
     restorer.add_argument(
-        "--prior", default="lite", help="preset's name, safetensors or checkpoint; none: from scratch (default: lite)"
+        "--prior",
+        default="lite",
+        help="preset's name, safetensors, checkpoint, official .pkl, .pt or .pth; none: from scratch (default: lite)",
     )
     restorer.add_argument("--generator-lr", type=float, help="learning rate of the prior (default: the recipe's)")
     restorer.add_argument(
@@ -65,7 +69,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: float) -> None:
     parser.add_argument("--preset", default="lite", help="tiny, lite or full (default: lite)")
-    parser.add_argument("--data", default="congress", help="congress, synthetic, or a folder of aligned faces")
+    parser.add_argument(
+        "--data", default="congress", help="congress, synthetic, or aligned faces: a folder, zip, tar or '*.tar'"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder of the run; one found there is resumed"
     )
@@ -87,13 +93,14 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
     parser.add_argument(
         "--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: no)"
     )
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="less memory, about a third more time, the same results"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run_prior(args: argparse.Namespace) -> int:
     """Train a prior; 1 when it was interrupted before its last picture."""
-    from accelerate import Accelerator
-
     from bfr_lite.presets import preset
     from bfr_lite.training.prior import PriorConfig
     from bfr_lite.training.recipes import default_stages, train_prior
@@ -102,15 +109,13 @@ def run_prior(args: argparse.Namespace) -> int:
     stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
     config = PriorConfig(chosen.gan, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma))
     faces = _faces(args.data, chosen.size)
-    accelerator = Accelerator(mixed_precision=args.precision)
+    accelerator = _accelerator(args.precision)
     run_config = _run_config(args, images=0)
     return _report(train_prior(chosen, config, stages, faces, run_config, accelerator, args.start), args.json)
 
 
 def run_restorer(args: argparse.Namespace) -> int:
     """Train a restorer; 1 when it was interrupted before its last picture."""
-    from accelerate import Accelerator
-
     from bfr_lite.presets import preset
     from bfr_lite.training.recipes import train_restorer
     from bfr_lite.training.restorer import LossWeights, RestorerConfig
@@ -120,10 +125,18 @@ def run_restorer(args: argparse.Namespace) -> int:
     rates = _given(lr=args.lr, generator_lr=args.generator_lr)
     config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **rates)
     prior = None if args.prior == "none" else args.prior
-    accelerator = Accelerator(mixed_precision=args.precision)
+    accelerator = _accelerator(args.precision)
     run_config = _run_config(args, images=args.images)
     faces = _faces(args.data, chosen.size)
     return _report(train_restorer(config, prior, faces, run_config, accelerator, args.start), args.json)
+
+
+def _accelerator(precision: str) -> Accelerator:
+    import torch
+    from accelerate import Accelerator
+
+    # without a GPU, processes know of each other only if told that they are to stay on the CPU
+    return Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
 
 
 def _stage(text: str) -> Stage:
@@ -159,6 +172,7 @@ def _run_config(args: argparse.Namespace, images: int) -> RunConfig:
         cooldown=args.cooldown,
         checkpoint_every=args.checkpoint_every,
         sample_every=args.sample_every,
+        gradient_checkpointing=args.gradient_checkpointing,
     )
 
 

@@ -230,7 +230,7 @@ class CsvLog:
 
     def write(self, step: int, images: int) -> dict[str, str]:
         """Append a row of means since the last one, and return it for a progress bar."""
-        means = {name: f"{sum(values) / len(values):.4g}" for name, values in self.sums.items()}
+        means = {name: f"{sum(values) / len(values):.6g}" for name, values in self.sums.items()}
         row = {"step": step, "images": images, "seconds": f"{time.monotonic() - self.since:.1f}", **means}
         header = list(csv.DictReader(self.path.open()).fieldnames or []) if self.path.exists() else []
         if set(row) - set(header):

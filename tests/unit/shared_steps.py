@@ -1,0 +1,57 @@
+"""Some training steps, alone or as one of several processes; prints what each step reports. Run by test_distributed.py.
+
+prior: in double precision, for rounding grows from step to step in a GAN, and would hide whether the steps are the same.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from bfr_lite import load_faces, load_generator, preset
+from bfr_lite.data import FaceDataset
+from bfr_lite.training.loop import _agreed, batch_indices, step_rng
+from bfr_lite.training.prior import PriorConfig, PriorTask
+from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+
+BATCH, SEED = 8, 3
+
+
+class Double(FaceDataset):
+    """The same faces in double precision."""
+
+    def __init__(self, faces: FaceDataset):
+        super().__init__(faces.origin, faces.names, faces.size)
+        self.faces = faces
+
+    def _faces(self, numbers: torch.Tensor) -> torch.Tensor:
+        return self.faces.batch(numbers).double()
+
+
+def main(what: str, folder: str, steps: int, out: str) -> None:
+    """Take `steps` steps and write their reports to `out`."""
+    torch.set_num_threads(1)
+    accelerator, faces = Accelerator(cpu=True), load_faces("folder", folder, size=32)
+    if what == "prior":
+        torch.set_default_dtype(torch.float64)
+        task = PriorTask(PriorConfig(preset("tiny").gan, seed=SEED), Double(faces), BATCH, accelerator)
+        for module in task.modules.values():
+            module.double()
+    else:
+        task = RestorerTask(
+            RestorerConfig(preset("tiny"), seed=SEED), faces, BATCH, accelerator, load_generator("tiny")
+        )
+    reports = []
+    index, count = accelerator.process_index, accelerator.num_processes
+    for step in range(steps):
+        own = batch_indices(SEED, step, BATCH, len(faces))[index::count]
+        report = task.step(step, own, step_rng(SEED, step, index, count))
+        reports.append(_agreed(report, False, accelerator)[0])
+    if accelerator.is_main_process:
+        Path(out).write_text(json.dumps({"processes": count, "reports": reports}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
