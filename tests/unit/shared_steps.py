@@ -1,6 +1,6 @@
 """Some training steps, alone or as one of several processes; prints what each step reports. Run by test_distributed.py.
 
-prior: in double precision, for rounding grows from step to step in a GAN, and would hide whether the steps are the same.
+The prior in double precision: in a GAN rounding grows from step to step, and would hide whether steps are the same.
 """
 
 import json

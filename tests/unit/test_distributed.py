@@ -1,4 +1,4 @@
-"""Two processes and one take the same steps; one of two is killed without warning, and nothing but an interval is lost."""
+"""Two processes and one take the same steps; one of two killed without warning loses an interval at most."""
 
 import csv
 import json
