@@ -118,7 +118,7 @@ class ModulatedConv(nn.Module):
 
     The textbook form scales the weights and needs a grouped convolution, one group a picture. Scaling the input by
     the style and the output by the demodulation factor around one ordinary convolution is the same arithmetic. It can
-    keep the channels of a pixel together in memory (channels_last), which a CPU convolves faster; groups cannot.
+    keep the channels of a pixel together in memory (channels_last), which a CPU convolves faster.
     """
 
     def __init__(

@@ -141,7 +141,7 @@ class SynthesisBlock(nn.Module):
         """`ws` is (B, 2, w_dim) at 4x4 and (B, 3, w_dim) above; the last code also opens the next resolution."""
         codes = list(ws.unbind(dim=1))
         if self.first:
-            # The layout spreads from here through the whole network: about twice as fast on a CPU.
+            # The layout spreads from here through the whole network: a CPU convolves faster in it.
             x = self.const.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         else:
             x = self.conv_up(upsample_bilinear(x) if self.bilinear else x, codes.pop(0), noise)

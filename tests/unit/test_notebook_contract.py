@@ -47,6 +47,12 @@ class TestNotebook:
         assert 20 <= len(cells) <= 35
         assert max(len("".join(cell["source"]).splitlines()) for cell in cells) <= 25
 
+    def test_what_prints_or_draws_has_an_output(self, path):
+        shows = re.compile(r"^(print|gallery|chart|architecture|feature_maps)\(", re.MULTILINE)
+        cells = [cell for cell in code_cells(path) if shows.search("".join(cell["source"]))]
+        assert len(cells) >= 10
+        assert not ["".join(cell["source"]) for cell in cells if not cell["outputs"]]
+
     def test_shows_no_error_and_nothing_on_stderr(self, path):
         outputs = [output for cell in code_cells(path) for output in cell["outputs"]]
         assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]

@@ -65,6 +65,35 @@ def test_every_formula_of_the_series_can_be_drawn(pages, path):
     assert "\\frac" not in body and "$" not in body
 
 
+@pytest.fixture(scope="module")
+def site(pages):
+    """Every page of the series, from the committed notebooks, by file name."""
+    paths = sorted(FOLDER.glob("0*.ipynb"))
+    made = {f"{path.stem}.html": pages.page(nbformat.read(path, as_version=4), path.stem, SERIES) for path in paths}
+    words = nbformat.v4.new_markdown_cell((FOLDER / "glossary.md").read_text(encoding="utf-8"))
+    return made | {"glossary.html": pages.page(nbformat.v4.new_notebook(cells=[words]), "glossary", SERIES)}
+
+
+def test_every_picture_has_words_and_no_widget_is_dead(site):
+    for html in site.values():
+        body = html.split("<body")[1]
+        words = [re.search(r'alt="([^"]*)"', picture) for picture in re.findall(r"<img[^>]*>", body)]
+        assert not [found for found in words if not found or not found[1] or "No description" in found[1]]
+        assert "widget-view+json" not in body
+
+
+def test_every_link_of_the_site_finds_its_page_and_anchor(site):
+    stems = {f"{stem}.html" for stem in SERIES} | {"index.html"}
+    anchors = {name: set(re.findall(r'\bid="([^"]+)"', html)) for name, html in site.items()}
+    for name, html in site.items():
+        for link in re.findall(r'<a[^>]*\bhref="([^"]+)"', html.split("<body")[1]):
+            target, _, anchor = link.partition("#")
+            if re.match(r"https?://[\w.-]+(/|$)", link) or target in stems:
+                continue
+            assert (target or name) in site, f"{name}: {link}"
+            assert not anchor or anchor in anchors[target or name], f"{name}: {link}"
+
+
 class TestGlossary:
     TEXT = (FOLDER / "glossary.md").read_text(encoding="utf-8")
     ANCHORS, WORDS = zip(*re.findall(r'^<a id="([a-z0-9-]+)"></a>\*\*(.+?)\*\*', TEXT, re.MULTILINE), strict=True)
