@@ -50,7 +50,7 @@ class TestNotebook:
     def test_what_prints_or_draws_has_an_output(self, path):
         shows = re.compile(r"^(print|gallery|chart|architecture|feature_maps)\(", re.MULTILINE)
         cells = [cell for cell in code_cells(path) if shows.search("".join(cell["source"]))]
-        assert len(cells) >= 10
+        assert len(cells) >= 5
         assert not ["".join(cell["source"]) for cell in cells if not cell["outputs"]]
 
     def test_shows_no_error_and_nothing_on_stderr(self, path):
