@@ -19,7 +19,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 HERE = Path(__file__).parent
 INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-WIDGET_NOTE = "<p><em>Run the notebook to use the widget here; the figure beside it shows what it does.</em></p>"
+WIDGET_NOTE = "<p><em>A widget is here when you run the notebook; a figure nearby shows what it does.</em></p>"
 PAGE_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.(?:ipynb|md)(#[^"]*)?"')
 
 
