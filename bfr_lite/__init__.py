@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "AsymmetricCodec": "codec",
     "Degradation": "degradation",
-    "Discriminator": "stylegan2",
+    "Discriminator": "discriminator",
     "Generator": "stylegan2",
     "MMRB": "mmrb",
     "Restorer": "restorer",

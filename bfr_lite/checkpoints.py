@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.files import atomic_path
 from bfr_lite.nvidia_pickle import read_networks
 from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
-from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
+from bfr_lite.stylegan2 import GANConfig, Generator
 
 SHIPPED = Path(__file__).parent / "weights"
 _TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # how `torch.save` began files before it wrote zip archives

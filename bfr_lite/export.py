@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.files import atomic_path
 from bfr_lite.layers import FILTER
 from bfr_lite.official import WeightsError
 from bfr_lite.official_names import rosinality_discriminator_name, rosinality_generator_name
-from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator, resolutions
+from bfr_lite.stylegan2 import GANConfig, Generator, resolutions
 
 _CONV_PARTS = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "noise.weight", "activate.bias")
 _RGB_PARTS = ("bias", "conv.weight", "conv.modulation.weight", "conv.modulation.bias")

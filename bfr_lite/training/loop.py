@@ -7,10 +7,8 @@ several processes each takes its rows of the batch, see `rows.BatchGenerator`: t
 
 from __future__ import annotations
 
-import csv
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
 from bfr_lite.rows import BatchGenerator
+from bfr_lite.training.log import CsvLog
 from bfr_lite.training.memory import checkpoint_blocks
 
 
@@ -152,7 +151,7 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
             set_learning_rates(task, cooled(done, total, run_config.cooldown))
             indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)[index::count]
             report = task.step(done, indices, step_rng(run_config.seed, done, index, count))
-            report, stopped = _agreed(report, stop.is_set(), accelerator)
+            report, stopped = agreed(report, stop.is_set(), accelerator)
             done += 1
             bar.update()
             if log is None:
@@ -172,7 +171,7 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     return Progress(done, done * run_config.batch, done >= total)
 
 
-def _agreed(report: dict[str, float], stop: bool, accelerator: Accelerator) -> tuple[dict[str, float], bool]:
+def agreed(report: dict[str, float], stop: bool, accelerator: Accelerator) -> tuple[dict[str, float], bool]:
     """What the processes report, averaged, and whether one of them was asked to stop: all have to stop together."""
     if accelerator.num_processes == 1:
         return report, stop
@@ -208,45 +207,6 @@ def _stop_requested() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class CsvLog:
-    """Means of what the steps report, one row every `log_every` steps; rows after the resumed step are dropped."""
-
-    def __init__(self, path: Path, keep_until: int):
-        self.path = path
-        self.sums: dict[str, list[float]] = {}
-        self.since = time.monotonic()
-        if path.exists():
-            rows = list(csv.DictReader(path.open()))
-            kept = [row for row in rows if int(row["step"]) <= keep_until]
-            if rows and len(kept) < len(rows):
-                self._rewrite(kept, list(rows[0]))
-
-    def add(self, values: dict[str, float]) -> None:
-        """Note what one step reported."""
-        for name, value in values.items():
-            self.sums.setdefault(name, []).append(float(value))
-
-    def write(self, step: int, images: int) -> dict[str, str]:
-        """Append a row of means since the last one, and return it for a progress bar."""
-        means = {name: f"{sum(values) / len(values):.6g}" for name, values in self.sums.items()}
-        row = {"step": step, "images": images, "seconds": f"{time.monotonic() - self.since:.1f}", **means}
-        header = list(csv.DictReader(self.path.open()).fieldnames or []) if self.path.exists() else []
-        if set(row) - set(header):
-            rows = list(csv.DictReader(self.path.open())) if header else []
-            self._rewrite([*rows, row], header + [name for name in row if name not in header])
-        else:
-            with self.path.open("a", newline="") as handle:
-                csv.DictWriter(handle, header).writerow(row)
-        self.sums, self.since = {}, time.monotonic()
-        return means
-
-    def _rewrite(self, rows: list[dict], header: list[str]) -> None:
-        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, header)
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def save_checkpoint(path: Path, task: Task, step: int) -> None:

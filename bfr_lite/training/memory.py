@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bfr_lite.codec import DecoderLevel
+from bfr_lite.discriminator import DiscriminatorBlock
 from bfr_lite.mmrb import MMRB
-from bfr_lite.stylegan2 import DiscriminatorBlock, SynthesisBlock
+from bfr_lite.stylegan2 import SynthesisBlock
 
 BLOCKS = (SynthesisBlock, DiscriminatorBlock, DecoderLevel, MMRB)
 

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from bfr_lite.checkpoints import fit
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
 from bfr_lite.images import grid, resize
 from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
-from bfr_lite.stylegan2 import Discriminator, Generator
+from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, Misalignment, random_similarity
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.export import export_rosinality
-from bfr_lite.stylegan2 import Discriminator, Generator
+from bfr_lite.stylegan2 import Generator
 
 HERE = Path(__file__).parent
 BUILT_IN = ("kernel", "resample_filter")

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from bfr_lite import load_faces, load_generator, preset
 from bfr_lite.data import FaceDataset
-from bfr_lite.training.loop import _agreed, batch_indices, step_rng
+from bfr_lite.training.loop import agreed, batch_indices, step_rng
 from bfr_lite.training.prior import PriorConfig, PriorTask
 from bfr_lite.training.restorer import RestorerConfig, RestorerTask
 
@@ -48,7 +48,7 @@ def main(what: str, folder: str, steps: int, out: str) -> None:
     for step in range(steps):
         own = batch_indices(SEED, step, BATCH, len(faces))[index::count]
         report = task.step(step, own, step_rng(SEED, step, index, count))
-        reports.append(_agreed(report, False, accelerator)[0])
+        reports.append(agreed(report, False, accelerator)[0])
     if accelerator.is_main_process:
         Path(out).write_text(json.dumps({"processes": count, "reports": reports}))
 

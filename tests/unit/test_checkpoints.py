@@ -24,10 +24,11 @@ from bfr_lite.checkpoints import (
     shipped_names,
     shipped_path,
 )
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.official import WeightsError
 from bfr_lite.official_names import rosinality_generator_name
 from bfr_lite.presets import preset
-from bfr_lite.stylegan2 import Discriminator, Generator
+from bfr_lite.stylegan2 import Generator
 
 CONFIG = preset("tiny").gan
 

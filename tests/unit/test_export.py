@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from bfr_lite.checkpoints import load_discriminator, load_generator
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.export import export_rosinality
 from bfr_lite.official import WeightsError
-from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator
+from bfr_lite.stylegan2 import GANConfig, Generator
 
 ENTRIES = json.loads((Path(__file__).parents[1] / "parity" / "rosinality_32.json").read_text())
 

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from bfr_lite import Generator, Restorer, preset
 from bfr_lite.data import StoredFaces
-from bfr_lite.stylegan2 import Discriminator
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.training.loop import step_rng
 from bfr_lite.training.memory import checkpoint_blocks
 from bfr_lite.training.prior import PriorConfig, PriorTask

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bfr_lite.discriminator import Discriminator
 from bfr_lite.layers import (
     FILTER,
     ConvAct,
@@ -19,7 +20,7 @@ from bfr_lite.layers import (
     upsample,
 )
 from bfr_lite.presets import preset
-from bfr_lite.stylegan2 import Discriminator, GANConfig, Generator, StyledConv, initialise, resolutions
+from bfr_lite.stylegan2 import GANConfig, Generator, StyledConv, initialise, resolutions
 
 CONFIG = preset("tiny").gan
 

@@ -1,0 +1,48 @@
+"""The log of a run: a row of means every some steps, in a CSV that anybody can read while it grows."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+from bfr_lite.files import atomic_path
+
+
+class CsvLog:
+    """Means of what the steps report, one row every `log_every` steps; rows after the resumed step are dropped."""
+
+    def __init__(self, path: Path, keep_until: int):
+        self.path = path
+        self.sums: dict[str, list[float]] = {}
+        self.since = time.monotonic()
+        if path.exists():
+            rows = list(csv.DictReader(path.open()))
+            kept = [row for row in rows if int(row["step"]) <= keep_until]
+            if rows and len(kept) < len(rows):
+                self._rewrite(kept, list(rows[0]))
+
+    def add(self, values: dict[str, float]) -> None:
+        """Note what one step reported."""
+        for name, value in values.items():
+            self.sums.setdefault(name, []).append(float(value))
+
+    def write(self, step: int, images: int) -> dict[str, str]:
+        """Append a row of means since the last one, and return it for a progress bar."""
+        means = {name: f"{sum(values) / len(values):.6g}" for name, values in self.sums.items()}
+        row = {"step": step, "images": images, "seconds": f"{time.monotonic() - self.since:.1f}", **means}
+        header = list(csv.DictReader(self.path.open()).fieldnames or []) if self.path.exists() else []
+        if set(row) - set(header):
+            rows = list(csv.DictReader(self.path.open())) if header else []
+            self._rewrite([*rows, row], header + [name for name in row if name not in header])
+        else:
+            with self.path.open("a", newline="") as handle:
+                csv.DictWriter(handle, header).writerow(row)
+        self.sums, self.since = {}, time.monotonic()
+        return means
+
+    def _rewrite(self, rows: list[dict], header: list[str]) -> None:
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, header)
+            writer.writeheader()
+            writer.writerows(rows)
