@@ -30,6 +30,7 @@ from bfr_lite.restorer import Restorer
 SCALES = (1, 2, 4)
 LEAST_EYES = 6.0  # pixels between the eyes; with fewer, any face is as right as another
 MOST_YAW = 65.0  # degrees; beyond, one eye is hidden and no frontal template fits
+MOST_PITCH = 45.0  # likewise: from far below or above, nose and mouth hide each other
 SETTLED_YAW = 35.0  # degrees up to which `Landmarker` knows faces
 MISLED_YAW = 20.0  # what it sees within this, though YuNet sees more than that, is a damaged face and not a turned one
 MOST_MISFIT = 0.07  # mean distance of aligned landmarks from the template, in crops; of damaged faces at most 0.05
@@ -140,13 +141,15 @@ def draw_faces(photo: np.ndarray, faces: Sequence[FoundFace]) -> np.ndarray:
 def judge(face: Face) -> FoundFace:
     """A detected face with its angles, and whether it can be restored."""
     yaw, pitch = (float(estimate(face.landmarks)) for estimate in (estimate_yaw, estimate_pitch))
-    return FoundFace(face, yaw, pitch, _objection(face, yaw))
+    return FoundFace(face, yaw, pitch, _objection(face, yaw, pitch))
 
 
-def _objection(face: Face, yaw: float) -> str:
+def _objection(face: Face, yaw: float, pitch: float) -> str:
     eyes = float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
     if abs(yaw) > MOST_YAW:
         return f"turned by {abs(yaw):.0f} degrees, more than {MOST_YAW:.0f}"
+    if abs(pitch) > MOST_PITCH:
+        return f"looks {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees, more than {MOST_PITCH:.0f}"
     if eyes < LEAST_EYES * np.cos(np.radians(yaw)):
         return f"too small: {eyes:.0f} pixels between the eyes, at least {LEAST_EYES:.0f} are needed"
     aligned = transform(face.landmarks, alignment_matrix(face.landmarks, 1, yaw))

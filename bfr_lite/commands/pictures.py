@@ -7,6 +7,7 @@ import glob
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,12 +32,16 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
     """Every picture among ``inputs`` (files, folders, patterns such as ``*.jpg``) with its PNG in ``folder``.
 
+    The PNG has the picture's name, so `a.jpg` becomes `a.png`; where `a.tif` is among them, too, `a.jpg.png`.
+
     Raises FileNotFoundError for an input that is not there and for a folder without pictures; ValueError
     where two pictures would become one file, one would replace itself, or a file must be kept.
     """
     jobs: dict[Path, Path] = {}  # by output, to see two that meet
-    for source in dict.fromkeys(picture for path in inputs for picture in _pictures(path)):
-        target = folder / f"{source.stem}.png"
+    sources = dict.fromkeys(picture for path in inputs for picture in _pictures(path))
+    stems = Counter(source.stem for source in sources)
+    for source in sources:
+        target = folder / f"{source.stem if stems[source.stem] == 1 else source.name}.png"
         if target in jobs:
             raise ValueError(f"{jobs[target]} and {source} would both become {target}: rename one")
         if target.exists() and target.samefile(source):
@@ -97,7 +102,8 @@ def process(jobs: Sequence[Job], do: Callable[[Iterable[Job]], Iterator[Outcome]
 
 def _report(written: Sequence[Facts], failed: Sequence[Facts]) -> None:
     for fact in written:
-        print(": ".join(filter(None, [f"{fact['input']} -> {fact['output']}", fact.get("summary")])))
+        told = ", ".join(filter(None, [fact.get("summary"), f"{fact['seconds']:.2f} s"]))
+        print(f"{fact['input']} -> {fact['output']}: {told}")
     for fact in failed:
         print(f"failed: {fact['input']}: {fact['error']}", file=sys.stderr)
     if failed:

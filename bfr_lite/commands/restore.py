@@ -126,7 +126,7 @@ def _about(found: Sequence[FoundFace]) -> Facts:
         }
         for one in found
     ]
-    turned = [f"{round(one.yaw):+d}°" for one in found if not one.left_out]
+    turned = [f"{round(one.yaw):+d}°/{round(one.pitch):+d}°" for one in found if not one.left_out]
     left = [f"one left out, {one.left_out}" for one in found if one.left_out]
-    restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, turned by {', '.join(turned)}"
+    restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, yaw/pitch {', '.join(turned)}"
     return {"faces": faces, "summary": "; ".join([restored, *left])}

@@ -152,7 +152,8 @@ class PhotoRestorer(VBox):
         data = base64.b64encode(_encoded(self.result, "PNG")).decode()
         height, width = self.result.shape[:2]
         self.download.value = (
-            f'<a download="restored.png" href="data:image/png;base64,{data}">restored.png, {width}x{height} pixels</a>'
+            '<a class="jupyter-button widget-button mod-success" style="width: auto" download="restored.png" '
+            f'href="data:image/png;base64,{data}">Download restored.png, {width}x{height} pixels</a>'
         )
 
     def _forget(self, change: object = None) -> None:

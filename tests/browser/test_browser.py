@@ -197,7 +197,7 @@ def test_a_photo_is_uploaded_restored_and_downloaded(opened, tmp_path):
     sync_api.expect(face).not_to_have_attribute("src", source)
     page.get_by_role("button", name="make the file").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="restored.png, 256x256 pixels").click()
+        page.get_by_role("link", name="Download restored.png, 256x256 pixels").click()
     saved = np.asarray(Image.open(download.value.path()))
     assert download.value.suggested_filename == "restored.png" and saved.shape == photo.shape
     changed = (saved != photo).any(axis=-1)

@@ -84,7 +84,7 @@ def test_a_photo_is_restored_without_yunet(no_yunet, tmp_path, capsys):
     assert cli.main(["restore", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert "frontal faces only" in said.err
-    assert "1 face restored, turned by " in said.out
+    assert "1 face restored, yaw/pitch " in said.out
     changed = (np.asarray(Image.open(tmp_path / "out" / "photo.png")) != photo).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert changed.mean() > 0.01

@@ -140,8 +140,16 @@ def test_an_input_is_never_replaced(photo, capsys):
     assert photo.read_bytes() == before
 
 
+def test_inputs_that_differ_in_suffix_alone_keep_theirs(photo, tmp_path):
+    twin, out = photo.with_suffix(".jpg"), tmp_path / "out"
+    Image.open(photo).save(twin)
+    assert run("degrade", photo, twin, "-o", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["photo.jpg.png", "photo.png.png"]
+
+
 def test_two_inputs_of_one_name_are_refused(photo, tmp_path, capsys):
-    twin = photo.with_suffix(".jpg")
+    twin = tmp_path / "elsewhere" / photo.name
+    twin.parent.mkdir()
     Image.open(photo).save(twin)
     assert run("degrade", photo, twin, "-o", tmp_path / "out") == 2
     assert "would both become" in capsys.readouterr().err

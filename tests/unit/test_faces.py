@@ -27,6 +27,7 @@ from bfr_lite.degradation import Degradation
 from bfr_lite.download import MissingFileError
 from bfr_lite.faces import Face, FaceDetector
 from bfr_lite.images import load_image, tensor_to_uint8
+from bfr_lite.paste import face_mask
 from bfr_lite.photos import find_faces, judge
 
 MIRRORED = [1, 0, 2, 4, 3]
@@ -239,6 +240,30 @@ def test_a_wrong_model_file_is_named(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(FaceError, match=r"bad\.onnx"):
         FaceDetector(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize(("angles", "said"), [({"yaw": 70}, "turned by 70"), ({"pitch": -50}, "looks down by 50")])
+def test_heads_turned_too_far_are_left_out_and_named(angles, said):
+    assert said in judge(Face(np.zeros(4), head(**angles), 0.9)).left_out
+
+
+def test_a_real_head_turned_aside_keeps_its_place_and_the_rest_of_its_photo(detector, congress_root):
+    """The portrait that looks aside farthest, as published, and its mirror image: the template and mask of its yaw."""
+    aside = min(portraits("all"), key=lambda one: estimate_yaw(one.landmarks))
+    photo = picture_of(congress_root, aside)
+    for seen, yaw in ((photo, -25), (np.ascontiguousarray(photo[:, ::-1]), 25)):
+        (found,) = find_faces(seen, detector)
+        assert found.left_out == "" and found.yaw == pytest.approx(yaw, abs=6)
+        at, frontal = (
+            transform(found.face.landmarks, alignment_matrix(found.face.landmarks, 128, angle))
+            for angle in (found.yaw, 0.0)
+        )
+        misfit = [np.linalg.norm(at - template(128, found.yaw), axis=1).mean()]
+        misfit.append(np.linalg.norm(frontal - template(128), axis=1).mean())
+        assert misfit[0] < 0.6 * misfit[1], "the frontal template fits a turned head worse"
+        mask = face_mask(128, found.yaw)
+        near, far = (mask[:, :64], mask[:, 64:]) if yaw > 0 else (mask[:, 64:], mask[:, :64])
+        assert near.sum() > 1.1 * far.sum()
 
 
 class Says:

@@ -120,13 +120,15 @@ class TestFiles:
         assert "File too large" in done.stderr and "Traceback" not in done.stderr
         assert list(out.iterdir()) == [], "no half of a picture"
 
-    def test_two_processes_that_write_the_same_picture(self, weights, tmp_path):
+    @pytest.mark.parametrize("options", [["--aligned"], ["--box", "90", "60", "90", "120"]])
+    def test_two_processes_that_write_the_same_picture(self, options, weights, tmp_path):
         photo, out = saved(FACE, tmp_path / "face.png"), tmp_path / "out"
-        command = [sys.executable, "-m", "bfr_lite", "restore", photo, "-o", out, "--aligned", "--overwrite"]
+        command = [sys.executable, "-m", "bfr_lite", "restore", photo, "-o", out, *options, "--overwrite"]
         running = [subprocess.Popen([*command, "--weights", weights]) for _ in range(2)]
         assert [one.wait() for one in running] == [0, 0]
         assert [path.name for path in out.iterdir()] == ["face.png"]
-        assert np.asarray(Image.open(out / "face.png")).shape == (32, 32, 3)
+        side = 32 if "--aligned" in options else len(FACE)
+        assert np.asarray(Image.open(out / "face.png")).shape == (side, side, 3)
 
     def test_debug_shows_what_users_are_spared(self, weights, tmp_path, capsys):
         arguments = [str(tmp_path / "none.png"), "-o", str(tmp_path / "out"), "--weights", str(weights)]

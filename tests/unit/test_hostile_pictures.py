@@ -3,14 +3,16 @@
 import io
 import os
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image, ImageCms
 
-from bfr_lite import cli
+from bfr_lite import Restorer, cli
 from bfr_lite.photo_files import read_photo, write_photo
 
 FACE = Image.fromarray(skimage.data.astronaut()[:256, 96:352])
@@ -63,27 +65,70 @@ BAD = {
 }
 
 
+# What is a face in itself, and no photo of one; what each way says of it.
+NO_FACE = "no face to restore: none was found"
+BAD_PHOTO = BAD | {"one_pixel.png": (GOOD["one_pixel.png"], NO_FACE), "thin.png": (BAD["thin.png"][0], NO_FACE)}
+GOOD_PHOTO = [name for name in GOOD if name not in BAD_PHOTO]
+
+
+@pytest.fixture
+def restore(weights, tmp_path):
+    """Restore the picture at `source` into the folder `out`; the exit code."""
+
+    def run(source, *options):
+        return cli.main(["restore", str(source), "-o", str(tmp_path / "out"), "--weights", str(weights), *options])
+
+    return run
+
+
 @pytest.mark.parametrize("name", GOOD)
-def test_pictures_of_any_kind_are_restored(name, weights, tmp_path, capsys):
+def test_pictures_of_any_kind_are_restored(name, restore, tmp_path, capsys):
     source, out = tmp_path / name, tmp_path / "out"
     source.write_bytes(GOOD[name])
-    assert cli.main(["restore", "--aligned", str(source), "-o", str(out), "--weights", str(weights)]) == 0
+    assert restore(source, "--aligned") == 0
     assert capsys.readouterr().err == ""
     (written,) = out.iterdir()
     assert written.name == f"{source.stem}.png"
     assert Image.open(written).size == (32, 32)
 
 
-@pytest.mark.parametrize("name", BAD)
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_is_no_face_is_one_clear_line_and_nothing_is_written(name, weights, tmp_path, capsys):
+@pytest.mark.parametrize("name", GOOD_PHOTO)
+def test_photos_of_any_kind_are_restored(name, restore, congress_root, tmp_path, capsys):
     source, out = tmp_path / name, tmp_path / "out"
-    source.write_bytes(BAD[name][0])
-    assert cli.main(["restore", "--aligned", str(source), "-o", str(out), "--weights", str(weights)]) == 1
+    source.write_bytes(GOOD[name])
+    assert restore(source) == 0
+    assert capsys.readouterr().err == ""
+    (written,) = out.iterdir()
+    assert written.name == f"{source.stem}.png"
+    before, after = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (source, written))
+    if name == "sixteen_bits.png":
+        before = np.asarray(FACE.convert("L").convert("RGB")).astype(int)
+    changed = np.abs(after - before).max(axis=-1) > (2 if name == "cmyk.jpg" else 0)  # as Pillow converts it
+    assert changed[100:160, 110:150].any() and not changed[:20].any() and not changed[:, :20].any()
+
+
+def refused(code, source, out, message, capsys):
+    assert code == 1
     failed, total = capsys.readouterr().err.splitlines()
-    assert failed.startswith(f"failed: {source}: ") and BAD[name][1] in failed
+    assert failed.startswith(f"failed: {source}: ") and message in failed
     assert total == "1 of 1 pictures failed"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_face_is_one_clear_line_and_nothing_is_written(name, restore, tmp_path, capsys):
+    source = tmp_path / name
+    source.write_bytes(BAD[name][0])
+    refused(restore(source, "--aligned"), source, tmp_path / "out", BAD[name][1], capsys)
+
+
+@pytest.mark.parametrize("name", BAD_PHOTO)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_photo_of_a_face_is_one_clear_line(name, restore, congress_root, tmp_path, capsys):
+    source = tmp_path / name
+    source.write_bytes(BAD_PHOTO[name][0])
+    refused(restore(source), source, tmp_path / "out", BAD_PHOTO[name][1], capsys)
 
 
 def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, capsys):
@@ -106,13 +151,37 @@ def test_an_output_that_cannot_be_made_is_one_clear_line(weights, tmp_path, caps
     assert (tmp_path / "out").read_text() == "a file where the folder should be"
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
-def test_a_folder_that_may_not_be_written(weights, tmp_path, capsys):
-    (tmp_path / "face.png").write_bytes(GOOD["plain.png"])
-    (tmp_path / "out").mkdir(mode=0o500)
-    arguments = ["restore", "--aligned", tmp_path / "face.png", "-o", tmp_path / "out", "--weights", weights]
-    assert cli.main([str(argument) for argument in arguments]) == 1
-    assert "Permission denied" in capsys.readouterr().err
+@pytest.fixture
+def nobody(restore, tmp_path):
+    """A folder for whom permissions count: as the administrator, this test is nobody in it."""
+    if os.name == "nt":
+        pytest.skip("permissions are POSIX's")
+    (tmp_path / "first.png").write_bytes(GOOD["plain.png"])
+    assert restore(tmp_path / "first.png", "--aligned") == 0  # nobody may be unable to import what is not yet
+    with tempfile.TemporaryDirectory() as folder:  # not below `tmp_path`, where nobody may not even look
+        place, is_root = Path(folder), os.geteuid() == 0
+        (place / "face.png").write_bytes(GOOD["plain.png"])
+        for path, mode in ((place, 0o755), (place / "closed", 0o000), (place / "kept", 0o555)):
+            path.mkdir(exist_ok=True)
+            path.chmod(mode)
+        if is_root:
+            os.seteuid(65534)
+        try:
+            yield place
+        finally:
+            if is_root:
+                os.seteuid(0)
+            (place / "closed").chmod(0o755)
+            (place / "kept").chmod(0o755)
+
+
+@pytest.mark.parametrize(("source", "out", "code"), [("closed", "out", 2), ("face.png", "kept", 1)])
+def test_folders_that_may_not_be_read_or_written(source, out, code, nobody, restorer, monkeypatch, capsys):
+    monkeypatch.setattr(Restorer, "from_pretrained", lambda weights: restorer)  # nobody may not read the tests' files
+    assert cli.main(["restore", "--aligned", str(nobody / source), "-o", str(nobody / out)]) == code
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "Permission denied" in first and str(nobody) in first
+    assert list((nobody / "kept").iterdir()) == []
 
 
 class TestPhotoFile:
