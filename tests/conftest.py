@@ -11,6 +11,7 @@ from torch import nn
 
 from bfr_lite import Restorer, preset
 from bfr_lite.checkpoints import save_weights
+from bfr_lite.data import StoredFaces
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,14 @@ def weights(restorer, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(path, restorer, {"preset": "tiny"})
     return path
+
+
+@pytest.fixture(scope="session")
+def noise_faces() -> StoredFaces:
+    """Eight pictures of noise, 32 px, in place of portraits where what they show does not matter."""
+    pictures = torch.randint(0, 256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    points = torch.tensor([[11.0, 15], [21, 15], [16, 20], [12, 25], [20, 25]]).expand(8, -1, -1)
+    return StoredFaces("noise", pictures, [str(i) for i in range(8)], points)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import torch
 from accelerate import Accelerator
 
 from bfr_lite import Generator, Restorer, preset
-from bfr_lite.data import StoredFaces
 from bfr_lite.discriminator import Discriminator
 from bfr_lite.training.loop import step_rng
 from bfr_lite.training.memory import checkpoint_blocks
@@ -74,18 +73,14 @@ def test_second_derivatives_of_the_discriminator_are_the_same():
 
 
 @pytest.mark.parametrize("what", ["prior", "restorer"])
-def test_training_steps_are_the_same(what):
-    draw = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (8, 3, 32, 32), generator=draw, dtype=torch.uint8)
-    points = torch.tensor([[11.0, 15], [21, 15], [16, 20], [12, 25], [20, 25]]).expand(8, -1, -1)
-    faces = StoredFaces("noise", pictures, [str(i) for i in range(8)], points)
+def test_training_steps_are_the_same(what, noise_faces):
     reports = []
     for checkpointed in (False, True):
         if what == "prior":
-            task = PriorTask(PriorConfig(TINY.gan), faces, 4, Accelerator(cpu=True))
+            task = PriorTask(PriorConfig(TINY.gan), noise_faces, 4, Accelerator(cpu=True))
         else:
             prior = Generator(TINY.gan, torch.Generator().manual_seed(0))
-            task = RestorerTask(RestorerConfig(TINY), faces, 4, Accelerator(cpu=True), prior)
+            task = RestorerTask(RestorerConfig(TINY), noise_faces, 4, Accelerator(cpu=True), prior)
         if checkpointed:
             for module in task.modules.values():
                 checkpoint_blocks(module)
