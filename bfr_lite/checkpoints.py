@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,13 +24,24 @@ SHIPPED = Path(__file__).parent / "weights"
 _TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # how `torch.save` began files before it wrote zip archives
 
 
+@contextmanager
+def network_path(path: Path) -> Iterator[Path]:
+    """`files.atomic_path` for PyTorch and safetensors: their errors for a full disk, `OSError` as of any file."""
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{path} could not be written, is the disk full? What was there stays. ({reason})") from error
+
+
 def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> None:
     """Write `module` as float16 safetensors, and its card (`path` with .json) with the file's sha256 in it.
 
     Half precision halves the file and moves a restored pixel by far less than one step of 1/255.
     """
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in module.state_dict().items()}
-    with atomic_path(path) as temporary:
+    with network_path(path) as temporary:
         save_file(tensors, temporary)
         temporary.chmod(0o644)  # safetensors gives 0600, too strict for a file to share
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()

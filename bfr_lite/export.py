@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bfr_lite.checkpoints import network_path
 from bfr_lite.discriminator import Discriminator
-from bfr_lite.files import atomic_path
 from bfr_lite.layers import FILTER
 from bfr_lite.official import WeightsError
 from bfr_lite.official_names import rosinality_discriminator_name, rosinality_generator_name
@@ -37,7 +37,7 @@ def export_rosinality(path: Path, generator: Generator, discriminator: Discrimin
     content = {"g_ema": _generator_entries(generator), "latent_avg": generator.w_avg.detach().cpu().clone()}
     if discriminator is not None:
         content["d"] = _discriminator_entries(discriminator)
-    with atomic_path(Path(path)) as temporary:
+    with network_path(Path(path)) as temporary:
         torch.save(content, temporary)
 
 

@@ -17,10 +17,12 @@ class CsvLog:
         self.sums: dict[str, list[float]] = {}
         self.since = time.monotonic()
         if path.exists():
-            rows = list(csv.DictReader(path.open()))
+            lines = path.read_text().splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]  # a kill or a full disk may cut the last one
+            rows = list(csv.DictReader(whole))
             kept = [row for row in rows if int(row["step"]) <= keep_until]
-            if rows and len(kept) < len(rows):
-                self._rewrite(kept, list(rows[0]))
+            if len(kept) + 1 < len(lines):
+                self._rewrite(kept, csv.DictReader(whole).fieldnames or [])
 
     def add(self, values: dict[str, float]) -> None:
         """Note what one step reported."""

@@ -21,8 +21,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bfr_lite.checkpoints import WeightsError, read_checkpoint
-from bfr_lite.files import atomic_path
+from bfr_lite.checkpoints import WeightsError, network_path, read_checkpoint
+from bfr_lite.files import discard_leftovers
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
 from bfr_lite.rows import BatchGenerator
@@ -135,6 +135,8 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
         raise ValueError(f"{count} processes cannot share a batch of {run_config.batch}: use a multiple of {count}")
     folder = run_config.folder
     (folder / "samples").mkdir(parents=True, exist_ok=True)
+    if main:
+        discard_leftovers(folder)
     checkpoint = folder / "checkpoint.pt"
     done = load_checkpoint(checkpoint, task) if checkpoint.exists() else 0
     total = -(-run_config.images // run_config.batch)
@@ -216,7 +218,7 @@ def save_checkpoint(path: Path, task: Task, step: int) -> None:
         "modules": {name: module.state_dict() for name, module in task.modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
     }
-    with atomic_path(path) as temporary:
+    with network_path(path) as temporary:
         torch.save(content, temporary)
 
 

@@ -115,7 +115,8 @@ def main() -> None:
         adapting = adaptation_seconds(widget)  # the last is the one that can
     table = markdown_table(["slowest control", "ms", "controls"], rows)
     head = f"# Widgets\n\nMilliseconds from a move to its answer, median of {MOVES}. {hardware()}, idle."
-    text = f"{head} Made by `python data/benchmarks/widgets.py`.\n\n{table}\n\nAdapting to one face takes {adapting:.1f} s."
+    text = f"{head} Made by `python data/benchmarks/widgets.py`.\n\n{table}\n\n"
+    text += f"Adapting to one face takes {adapting:.1f} s."
     Path(__file__).with_suffix(".md").write_text(text + "\n")
     print(text)
 

@@ -1,0 +1,136 @@
+"""Does training survive being killed? A run is killed with SIGKILL at random moments, again and again, and goes on.
+
+python data/benchmarks/kills.py              twenty kills; writes kills.json beside this script
+python data/benchmarks/kills.py --kills 3    fewer; prints alone
+
+After every kill the checkpoint has to be whole, and at most one interval of steps lost; in the end weights, optimisers
+and log have to be those of a run that nobody disturbed, bit for bit, and no half-written file may be left. Checkpoints
+are frequent and steps are short, so that kills fall into the writing of files, too, and into start and end of the
+process. Exits with an error at the first failure. The moments come from `--seed`, and from how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from bfr_lite import load_faces, preset
+from bfr_lite.checkpoints import read_checkpoint
+from bfr_lite.machine import hardware
+from bfr_lite.training.loop import RunConfig, run
+from bfr_lite.training.prior import PriorConfig, PriorTask
+
+BATCH, EVERY = 4, 5
+STEPS_A_KILL = 12  # so that the run outlasts the kills
+
+
+def train(folder: Path, steps: int) -> None:
+    """The run that is killed: a tiny prior on synthetic faces, logged at every step."""
+    torch.set_num_threads(1)
+    accelerator, faces = Accelerator(cpu=True), load_faces("synthetic", split="train", size=32)
+    task = PriorTask(PriorConfig(preset("tiny").gan, seed=1), faces, BATCH, accelerator)
+    plan = RunConfig(folder, steps * BATCH, BATCH, checkpoint_every=EVERY, sample_every=EVERY, log_every=1)
+    run(task, plan, len(faces), accelerator)
+
+
+def start(folder: Path, steps: int) -> subprocess.Popen:
+    """The same in a process of its own."""
+    return subprocess.Popen([sys.executable, __file__, "--worker", str(folder), "--steps", str(steps)])
+
+
+def log_rows(folder: Path) -> list[dict[str, str]]:
+    """Whole rows of the log, without the clock; none before the first."""
+    path = folder / "log.csv"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    rows = csv.DictReader([line for line in lines if line.endswith("\n")])
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def saved_step(folder: Path) -> int:
+    """Step of the checkpoint, which is read as a whole; 0 before the first."""
+    path = folder / "checkpoint.pt"
+    return int(read_checkpoint(path)["step"]) if path.exists() else 0
+
+
+def kill_once(folder: Path, steps: int, moment: float) -> dict[str, float]:
+    """Start the run, kill it `moment` seconds after it took up work (or before, when negative); what was lost."""
+    before, process = len(log_rows(folder)), start(folder, steps)
+    if moment >= 0:
+        while len(log_rows(folder)) in (0, before) and process.poll() is None:
+            time.sleep(0.005)
+    time.sleep(abs(moment))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved, rows = saved_step(folder), log_rows(folder)
+    taken = int(rows[-1]["step"]) if rows else 0
+    if taken - saved > EVERY:
+        raise SystemExit(f"{taken} steps were taken, and {saved} kept: more than {EVERY} lost")
+    return {"seconds": round(moment, 3), "steps taken": taken, "steps kept": saved}
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two checkpoints are equal, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def survive(kills: int, seed: int) -> list[dict[str, float]]:
+    """Kill a run `kills` times, let it end, and compare it with one that was left alone."""
+    steps, draw, found = STEPS_A_KILL * kills, random.Random(seed), []
+    with tempfile.TemporaryDirectory() as scratch:
+        alone, killed = Path(scratch, "alone"), Path(scratch, "killed")
+        if start(alone, steps).wait() != 0:
+            raise SystemExit("the run that nobody disturbs failed")
+        for number in range(kills):
+            # one in five during the start of the process, which takes seconds
+            found.append(kill_once(killed, steps, -draw.uniform(0, 4) if number % 5 == 4 else draw.uniform(0, 0.8)))
+            print(found[-1], flush=True)
+        if start(killed, steps).wait() != 0:
+            raise SystemExit("the killed run does not go on")
+        if not same(*(read_checkpoint(folder / "checkpoint.pt") for folder in (alone, killed))):
+            raise SystemExit("the killed run ended elsewhere")
+        if log_rows(alone) != log_rows(killed):
+            raise SystemExit("the logs differ")
+        names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) for folder in (alone, killed)]
+        if names[0] != names[1]:
+            raise SystemExit(f"files differ: {set(names[0]) ^ set(names[1])}")
+    return found
+
+
+def main() -> None:
+    """Be the run that is killed, or kill it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--worker", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        train(args.worker, args.steps)
+        return
+    found = survive(args.kills, args.seed)
+    if args.kills == 20:
+        result = {"every": EVERY, "seed": args.seed, "hardware": hardware(), "kills": found}
+        Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    lost = max(one["steps taken"] - one["steps kept"] for one in found)
+    print(f"{args.kills} kills survived, at most {lost} steps lost at once")
+
+
+if __name__ == "__main__":
+    main()
