@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bfr_lite.blur import blur, gaussian_kernels
+from bfr_lite.degradation_batched import at_low_resolution
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
 from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
@@ -117,10 +118,14 @@ class Degradation:
     ) -> Tensor | dict[str, Tensor]:
         """Degrade (B, 3, H, W) pictures in [0, 1]: same parameters, same bits; no gradient passes.
 
+        On a CPU by the real JPEG codec; elsewhere all pictures at once, by its tensor form.
+
         With `return_stages`, a dict of every stage in order: `input`, `blur`, `down`, `noise`, `jpeg`, `up`,
         `output`, each (B, 3, H, W); `down`, `noise` and `jpeg`, whose true size is `low_size`, are enlarged
         to it by repeating pixels. Raises `ImageError` and `DegradationError`.
         """
+        if not (images.is_cpu or return_stages):
+            return self.apply_differentiable(images, params)
         check_images(images, self.size)
         blurred, low, up = _degrade(images, params, jpeg)
         output = _colour(up, params)
@@ -139,7 +144,9 @@ class Degradation:
         A generator's output may be given as it is: it need not lie in [0, 1] exactly.
         """
         check_images(images.detach().clamp(0, 1), self.size)
-        return _colour(_degrade(images, params, jpeg_differentiable)[-1], params)
+        if images.is_cpu:
+            return _colour(_degrade(images, params, jpeg_differentiable)[-1], params)
+        return _degrade_together(images, params)
 
 
 def degrade(images: Tensor, severity: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
@@ -161,13 +168,22 @@ def low_size(side: int, down: float) -> int:
 
 def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> tuple[Tensor, list[dict[str, Tensor]], Tensor]:
     """The blurred pictures, the stages of each at low resolution, and the pictures enlarged again."""
-    if len(params) != len(images):
-        raise DegradationError(f"parameters for {len(params)} pictures do not fit {len(images)} pictures")
-    size = images.shape[-2:]
-    blurred = blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
+    size, blurred = images.shape[-2:], _blur(images, params)
     # The low-resolution pictures of a batch differ in size, so that part goes picture by picture.
     low = [_at_low_resolution(*pair, codec) for pair in zip(blurred.split(1), params, strict=True)]
     return blurred, low, torch.cat([_resize(stages["jpeg"], size) for stages in low])
+
+
+def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
+    """`Degradation.apply_differentiable` without a task for each picture, so that a GPU is kept busy."""
+    sizes = torch.tensor([[low_size(side, down) for side in images.shape[-2:]] for down in params.down.tolist()])
+    return _colour(at_low_resolution(_blur(images, params), params, sizes), params)
+
+
+def _blur(images: Tensor, params: DegradationParams) -> Tensor:
+    if len(params) != len(images):
+        raise DegradationError(f"parameters for {len(params)} pictures do not fit {len(images)} pictures")
+    return blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
 
 
 def _at_low_resolution(image: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:

@@ -107,20 +107,51 @@ def dct_matrix() -> Tensor:
     return waves
 
 
-def _compress(images: Tensor, qualities: list[int]) -> Tensor:
+def jpeg_of_sizes(images: Tensor, quality: Tensor, sizes: Tensor) -> Tensor:
+    """`jpeg_differentiable` for pictures of different `sizes` (B, 2), rows and columns, on one canvas.
+
+    `images` (B, 3, H, W) with H and W multiples of 16; beyond its own size each repeats its last row and column, see
+    `repeat_last`, and what comes back there means nothing.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        return _compress(images, _qualities(quality, len(images)), sizes)
+
+
+def repeat_last(planes: Tensor, sizes: Tensor) -> Tensor:
+    """`planes` (B, C, H, W) where, beyond `sizes` (B, 2) rows and columns, the last row and column stand."""
+    for axis in (2, 3):
+        index = torch.arange(planes.shape[axis], device=planes.device).minimum(sizes[:, axis - 2, None] - 1)
+        index = index[:, None, :, None] if axis == 2 else index[:, None, None, :]
+        planes = planes.gather(axis, index.expand(planes.shape))
+    return planes
+
+
+def _compress(images: Tensor, qualities: list[int], sizes: Tensor | None = None) -> Tensor:
+    """What JPEG makes of pictures; `sizes` (B, 2) where they share a canvas."""
     height, width = images.shape[-2:]
     # To fill blocks, libjpeg repeats the last column before it halves the colour planes, the last row after.
     padded = F.pad(images, (0, -width % MCU, 0, height % 2), mode="replicate")
     ycbcr = _round_straight_through(rgb_to_ycbcr(_round_straight_through(255 * padded)))
 
     brightness = _code_plane(ycbcr[:, :1] - 128, _tables(LUMA_TABLE, qualities, images)) + 128
-    colour = _code_plane(_halve(ycbcr[:, 1:]), _tables(CHROMA_TABLE, qualities, images))
+    halved, narrow = _halve(ycbcr[:, 1:]), torch.tensor([width <= 4], device=images.device)
+    if sizes is not None:
+        # in halves: rows of the picture, and columns of its blocks
+        halves, narrow = (
+            torch.stack([(sizes[:, 0] + 1) // 2, BLOCK * (-(-sizes[:, 1] // MCU))], dim=1),
+            sizes[:, 1] <= 4,
+        )
+        halved = repeat_last(halved, halves)
+    colour = _code_plane(halved, _tables(CHROMA_TABLE, qualities, images))
+    if sizes is not None:
+        colour = repeat_last(colour, halves)
     # libjpeg widens the colour planes by a triangle filter ("fancy upsampling": bilinear interpolation), but
     # planes of one or two columns by repeating pixels.
-    if width <= 4:
-        colour = F.interpolate(colour, scale_factor=2, mode="nearest")
+    smooth = _round_straight_through(F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False))
+    if narrow.any():
+        colour = torch.where(narrow[:, None, None, None], F.interpolate(colour, scale_factor=2), smooth)
     else:
-        colour = _round_straight_through(F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False))
+        colour = smooth
 
     rgb = ycbcr_to_rgb(torch.cat([brightness, colour], dim=1)[..., :height, :width])
     return (_round_straight_through(rgb) / 255).clamp(0, 1)

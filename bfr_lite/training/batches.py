@@ -60,9 +60,10 @@ def draw_batch(
     name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
     degradation = Degradation.named(name, clean.shape[-1])
     params = draw_rows(lambda n: degradation.sample(n, rng), len(clean), rng)
+    clean = clean.to(device)
     lq = degradation.apply(clean, params)
-    place = {"device": device, "memory_format": torch.channels_last}
-    return Batch(clean.to(**place), lq.to(**place), params, degradation, ws)
+    clean, lq = (images.contiguous(memory_format=torch.channels_last) for images in (clean, lq))
+    return Batch(clean, lq, params, degradation, ws)
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage.data import astronaut
 
 from bfr_lite.blur import BlurError, blur, fast_length, gaussian_kernels
-from bfr_lite.degradation import Degradation, degrade, low_size
+from bfr_lite.degradation import Degradation, _degrade_together, degrade, low_size
 from bfr_lite.degradation_params import (
     NAMED_RANGES,
     DegradationError,
@@ -317,6 +318,31 @@ def test_differentiable_form_is_close_to_the_real_one(name, portrait):
     real, ours = degradation.apply(images, params), degradation.apply_differentiable(images, params)
     assert (real - ours).abs().mean() < 1.5 / 255
     assert not real.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("degradation", "shape"),
+    [
+        (Degradation.named("gfpgan", 64), (64, 64)),
+        (Degradation.named("codeformer", 64), (64, 64)),
+        (Degradation.named("none", 64), (64, 64)),
+        (Degradation(DegradationRanges(down=(2, 16), noise=(0, 20), jpeg=(30, 90)), None), (61, 43)),
+        (Degradation(DegradationRanges(down=(2, 2), jpeg=(30, 90)), None), (9, 8)),
+    ],
+)
+def test_pictures_degraded_together_are_those_degraded_alone(degradation, shape, portrait):
+    """The form for a GPU, on the CPU: the same pictures, and the same gradients."""
+    images = F.interpolate(portrait, shape, mode="bilinear").repeat(12, 1, 1, 1)
+    params = degradation.sample(12, seeded(3))
+    found = []
+    for together in (False, True):
+        lq = images.clone().requires_grad_()
+        out = _degrade_together(lq, params) if together else degradation.apply_differentiable(lq, params)
+        (gradient,) = torch.autograd.grad((out - 0.3).square().sum(), lq)
+        found.append((out, gradient))
+    for alone, together in zip(*found, strict=True):
+        # what lies between two whole numbers may be rounded to either
+        assert ((alone - together).abs() < 1e-3).float().mean() > 0.999
 
 
 def test_gradients_reach_the_picture_and_lower_the_redegradation_loss(portrait):

@@ -1,0 +1,61 @@
+"""Shrink, noise, JPEG and enlarge for a whole batch at once, for devices that would wait for Python.
+
+Each picture of a batch shrinks to a size of its own. On a CPU, `degradation` takes them one after the other; a GPU
+would spend its time waiting for the next small task. Here all lie on one canvas, as large as the largest of them
+needs. Shrinking and enlarging are products with one matrix a picture, and beyond a picture's own size the canvas
+repeats its last row and column, as JPEG fills its blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bfr_lite.degradation_params import DegradationParams
+from bfr_lite.jpeg import MCU, jpeg_of_sizes, repeat_last
+
+
+def at_low_resolution(images: Tensor, params: DegradationParams, sizes: Tensor) -> Tensor:
+    """What the low-resolution stages make of blurred `images` (B, 3, H, W): the same shape, differentiable.
+
+    sizes: (B, 2), rows and columns of each picture when it is small.
+    """
+    sizes, full = sizes.to(images.device), torch.tensor(images.shape[-2:], device=images.device).expand(len(sizes), 2)
+    canvas = [-(-int(side) // MCU) * MCU for side in sizes.amax(dim=0)]
+    small = _resize(images, full, sizes, canvas)
+    noise = images.new_zeros(small.shape)
+    for pattern, one, (height, width) in zip(noise, params, sizes.tolist(), strict=True):
+        # from each picture's own seed, on the CPU: the same on any device and in any batch
+        drawn = torch.randn(3, height, width, generator=torch.Generator().manual_seed(one.seed.item()))
+        pattern[:, :height, :width] = drawn.to(pattern)
+    strength = params.noise.to(images)[:, None, None, None] / 255
+    coded = repeat_last((small + strength * noise).clamp(0, 1), sizes)
+    quality = params.quality
+    if quality.any():  # a range has JPEG for all or for none
+        coded = jpeg_of_sizes(coded, quality, sizes)
+    return _resize(coded, sizes, full, images.shape[-2:])
+
+
+def _resize(images: Tensor, before: Tensor, after: Tensor, canvas: list[int]) -> Tensor:
+    """Pictures of `before` (B, 2) pixels within `images`, resized to `after` (B, 2) pixels within `canvas`."""
+    rows, columns = (
+        bicubic_matrices(before[:, axis], after[:, axis], images.shape[2 + axis], canvas[axis]).to(images)
+        for axis in (0, 1)
+    )
+    return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)
+
+
+def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> Tensor:
+    """Matrices (B, rows, columns) that resample `before` (B,) values to `after` (B,): antialiased bicubic.
+
+    The weights of `F.interpolate(..., mode="bicubic", antialias=True)`: Keys' cubic with a = -1/2, as wide as the
+    pixels of the smaller picture. Rows beyond `after` and columns beyond `before` are zero.
+    """
+    before, after = before.double()[:, None, None], after.double()[:, None, None]
+    here = torch.arange(columns, device=before.device, dtype=before.dtype)
+    there = torch.arange(rows, device=before.device, dtype=before.dtype)[:, None]
+    scale = before / after
+    x = (here + 0.5 - scale * (there + 0.5)).abs() / scale.clamp(min=1)
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0)) * (here < before) * (there < after)
+    return (weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)).float()
