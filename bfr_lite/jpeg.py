@@ -136,11 +136,11 @@ def _compress(images: Tensor, qualities: list[int], sizes: Tensor | None = None)
     brightness = _code_plane(ycbcr[:, :1] - 128, _tables(LUMA_TABLE, qualities, images)) + 128
     halved, narrow = _halve(ycbcr[:, 1:]), torch.tensor([width <= 4], device=images.device)
     if sizes is not None:
-        # in halves: rows of the picture, and columns of its blocks
-        halves, narrow = (
-            torch.stack([(sizes[:, 0] + 1) // 2, BLOCK * (-(-sizes[:, 1] // MCU))], dim=1),
-            sizes[:, 1] <= 4,
-        )
+        narrow = sizes[:, 1] <= 4
+        blocks = (sizes[:, 1] + MCU - 1) // MCU
+        halves = torch.stack(
+            [(sizes[:, 0] + 1) // 2, BLOCK * blocks], dim=1
+        )  # rows are the picture's, columns its blocks'
         halved = repeat_last(halved, halves)
     colour = _code_plane(halved, _tables(CHROMA_TABLE, qualities, images))
     if sizes is not None:
