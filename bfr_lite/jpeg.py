@@ -138,9 +138,7 @@ def _compress(images: Tensor, qualities: list[int], sizes: Tensor | None = None)
     if sizes is not None:
         narrow = sizes[:, 1] <= 4
         blocks = (sizes[:, 1] + MCU - 1) // MCU
-        halves = torch.stack(
-            [(sizes[:, 0] + 1) // 2, BLOCK * blocks], dim=1
-        )  # rows are the picture's, columns its blocks'
+        halves = torch.stack([(sizes[:, 0] + 1) // 2, BLOCK * blocks], dim=1)  # the picture's rows, its blocks' columns
         halved = repeat_last(halved, halves)
     colour = _code_plane(halved, _tables(CHROMA_TABLE, qualities, images))
     if sizes is not None:
