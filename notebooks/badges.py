@@ -13,6 +13,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK_LINE = re.compile(r"\n\nRun it in \[Colab\].*")
+TIME = re.compile(r"(\*\*Time and memory\*\*.*?)(?=\n\n|$)", re.DOTALL)
 README_LINE = re.compile(r"\[!\[Open in Colab\].*")
 
 
@@ -29,7 +30,7 @@ def addresses(name: str) -> tuple[str, str]:
 
 
 def notebook_line(name: str) -> str:
-    """The end of a notebook's first cell: links, not pictures, which would ask a server for something."""
+    """What follows `TIME` in a notebook's first cell: links, not pictures, which would ask a server for something."""
     colab, binder = addresses(name)
     return f"\n\nRun it in [Colab]({colab}) (first `%pip install git+{repository()}`) or [Binder]({binder})."
 
@@ -48,7 +49,7 @@ def main() -> None:
     for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         first = notebook.cells[0]
-        source = NOTEBOOK_LINE.sub("", first.source) + notebook_line(path.name)
+        source = TIME.sub(rf"\1{notebook_line(path.name)}", NOTEBOOK_LINE.sub("", first.source), count=1)
         if source != first.source:
             first.source = source
             nbformat.write(notebook, path)

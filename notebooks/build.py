@@ -34,10 +34,11 @@ INDEX = """<!doctype html>
   a {{ color: light-dark(#1a5fb4, #8ab4f8); }}
   img {{ max-width: 100%; }}
   ul {{ list-style: none; padding: 0; }}
-  li {{ margin: .3rem 0; }}
+  li {{ margin: .8rem 0; }}
+  li a {{ font-weight: 600; }}
 </style>
 <h1>bfr_lite</h1>
-<p>Blind face restoration, taught by building it.</p>
+<p>Blind face restoration: repairing degraded face photos, taught by building a whole system step by step.</p>
 {picture}
 <ul>
 {entries}
@@ -63,6 +64,21 @@ def title(notebook: nbformat.NotebookNode, default: str) -> str:
     """The first heading of a notebook, without Markdown's marks."""
     headings = (re.search(r"^# +(.+)$", cell.source, re.MULTILINE) for cell in notebook.cells)
     return next((re.sub(r"[*`_]", "", found[1]) for found in headings if found), default)
+
+
+def question(notebook: nbformat.NotebookNode) -> str:
+    """What a notebook asks, in bold below its title, without Markdown's marks; "" when it asks nothing."""
+    found = re.search(r"^\*\*(.+?)\*\*$", notebook.cells[0].source, re.MULTILINE | re.DOTALL)
+    return re.sub(r"[*`_]|\]\([^)]*\)|\[", "", " ".join(found[1].split())) if found else ""
+
+
+def index(series: dict[str, tuple[str, str]], picture: str) -> str:
+    """The first page. `series`: title and question of every page by its name; `picture`: HTML."""
+    entries = "\n".join(
+        f'<li><a href="{stem}.html">{html.escape(name)}</a><br>{html.escape(asks)}</li>'
+        for stem, (name, asks) in series.items()
+    )
+    return INDEX.format(picture=picture, entries=entries)
 
 
 def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
@@ -128,8 +144,10 @@ def main() -> int:
     for folder in (pages, copies):
         folder.mkdir(parents=True, exist_ok=True)
     paths = args.notebooks or sorted(HERE.glob("0*.ipynb"))
-    series = {path.stem: title(nbformat.read(path, as_version=4), path.stem) for path in paths}
-    series["glossary"] = "Glossary"
+    read = {path.stem: nbformat.read(path, as_version=4) for path in paths}
+    told = {stem: (title(notebook, stem), question(notebook)) for stem, notebook in read.items()}
+    told["glossary"] = ("Glossary", "Every term of the series, and where it is explained.")
+    series = {stem: name for stem, (name, _) in told.items()}
     table = []
     for path in paths:
         print(f"running {path.name}", flush=True)
@@ -139,14 +157,13 @@ def main() -> int:
     glossary = nbformat.v4.new_markdown_cell((HERE / "glossary.md").read_text(encoding="utf-8"))
     words = page(nbformat.v4.new_notebook(cells=[glossary]), "glossary", series)
     (pages / "glossary.html").write_text(words, encoding="utf-8")
-    entries = [f'<li><a href="{stem}.html">{html.escape(name)}</a></li>' for stem, name in series.items()]
     picture = ""
     if args.picture:
         shutil.copyfile(args.picture, pages / args.picture.name)
         picture = f'<p><img src="{args.picture.name}" alt="Faces before and after restoration"></p>'
-    index = pages / "index.html"
-    index.write_text(INDEX.format(picture=picture, entries="\n".join(entries)), encoding="utf-8")
-    print("\n".join([*table, f"open {index}"]))
+    first = pages / "index.html"
+    first.write_text(index(told, picture), encoding="utf-8")
+    print("\n".join([*table, f"open {first}"]))
     return 1 if any(line.endswith("FAILED") for line in table) else 0
 
 

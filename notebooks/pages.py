@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -15,11 +17,14 @@ from jinja2.runtime import Context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 
 HERE = Path(__file__).parent
+WIDE = 750  # dots; a figure so wide is unreadable on a phone's screen: there it keeps most of its width, and moves
 INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "<p><em>A widget is here when you run the notebook; a figure nearby shows what it does.</em></p>"
+AFTER_MATH = re.compile(r"(<math[^>]*>(?:(?!</math>).)*</math>)([.,;:!?)]+)", re.DOTALL)
 PAGE_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.(?:ipynb|md)(#[^"]*)?"')
 
 
@@ -27,8 +32,9 @@ class Renderer(IPythonRenderer):
     """Markdown to HTML, formulas as MathML, which every browser of today draws by itself."""
 
     def block_math(self, body: str) -> str:
-        """A formula on a line of its own."""
-        return convert(body, display="block")
+        """Formulas on a line of their own, on several where the window is narrow: `\\qquad` keeps them apart."""
+        parts = [body] if "\\begin" in body else body.split("\\qquad")
+        return f'<div class="formula">{"".join(convert(part, display="block") for part in parts)}</div>'
 
     def inline_math(self, body: str) -> str:
         """A formula within a line."""
@@ -60,8 +66,9 @@ def page(notebook: nbformat.NotebookNode, name: str, series: Mapping[str, str]) 
     `series`: title of every page by its name, in their order, for the links at the top and at the end.
     """
     metadata = {"name": name, "path": str(HERE)}
-    resources = {"metadata": metadata, "series": dict(series), "dark_theme": dark_theme()}
+    resources = {"metadata": metadata, "series": dict(series), "dark_theme": dark_theme(), "math_font": math_font()}
     body, _ = PageExporter().from_notebook_node(readable(notebook), resources)
+    body = AFTER_MATH.sub(r'<span class="together">\1\2</span>', body)
     return PAGE_LINK.sub(r'href="\1.html\2"', body)
 
 
@@ -76,10 +83,23 @@ def readable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             output.data = nbformat.from_dict({"text/html": WIDGET_NOTE})
         elif mime:  # nbconvert's own template has no place for the words
             words, width = escape(data.get("text/plain", "")), output.metadata.get(mime, {}).get("width")
-            size = f' width="{width}"' if width else ""
-            picture = f'<img src="data:{mime};base64,{data[mime].strip()}" alt="{words}"{size}>'
+            width = width or pixels_across(data[mime])
+            wide = f' class="wide" style="--least: {round(0.8 * width)}px"' if width >= WIDE else ""
+            picture = f'<img src="data:{mime};base64,{data[mime].strip()}" alt="{words}" width="{width}"{wide}>'
             output.data = nbformat.from_dict({"text/html": picture})
     return notebook
+
+
+def pixels_across(content: str) -> int:
+    """Width of a picture in base64."""
+    with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
+        return picture.width
+
+
+@cache
+def math_font() -> str:
+    """The font for formulas as a `data:` address; see math.LICENSE.txt."""
+    return "data:font/woff;base64," + base64.b64encode((HERE / "math.woff").read_bytes()).decode()
 
 
 @cache

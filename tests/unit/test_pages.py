@@ -1,11 +1,16 @@
 """The HTML pages that `make notebooks` writes."""
 
+import base64
 import importlib.util
+import io
 import re
+from html import unescape
 from pathlib import Path
 
 import nbformat
 import pytest
+from fontTools.ttLib import TTFont
+from PIL import Image
 
 SERIES = {"zero": "00 · Before", "one": "01 · This & that"}
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -29,6 +34,26 @@ def test_formulas_are_drawn_without_a_script(pages, text):
     html = html_of(pages, text)
     assert "<math" in html and "$" not in html.split("<body")[1]
     assert "mathjax" not in html.lower()
+
+
+def test_formulas_beside_each_other_may_go_below_each_other_and_keep_their_full_stop(pages):
+    html = html_of(pages, "$$a = b, \\qquad c = d$$\n\nso $x$.").split("<body")[1]
+    assert html.split('<div class="formula">')[1].split("</div>")[0].count("<math") == 2
+    assert re.search(r'<span class="together"><math.*?</math>\.</span>', html, re.DOTALL)
+    cases = html_of(pages, "$$\\begin{cases} a \\qquad b \\\\ c \\end{cases}$$").split("<body")[1]
+    assert cases.split('<div class="formula">')[1].split("</div>")[0].count("<math") == 1
+
+
+@pytest.mark.parametrize(("width", "wide"), [(600, False), (900, True)])
+def test_a_figure_too_wide_for_a_phone_keeps_its_width(pages, width, wide):
+    stream = io.BytesIO()
+    Image.new("RGB", (width, 10)).save(stream, "PNG")
+    data = {"image/png": base64.b64encode(stream.getvalue()).decode(), "text/plain": "a figure"}
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+    html = pages.page(nbformat.v4.new_notebook(cells=[cell]), "one", SERIES)
+    (picture,) = re.findall(r"<img[^>]*>", html)
+    assert ('class="wide"' in picture and "--least: 720px" in picture) == wide
+    assert f'width="{width}"' in picture
 
 
 def test_links_to_notebooks_lead_to_pages(pages):
@@ -72,6 +97,15 @@ def site(pages):
     made = {f"{path.stem}.html": pages.page(nbformat.read(path, as_version=4), path.stem, SERIES) for path in paths}
     words = nbformat.v4.new_markdown_cell((FOLDER / "glossary.md").read_text(encoding="utf-8"))
     return made | {"glossary.html": pages.page(nbformat.v4.new_notebook(cells=[words]), "glossary", SERIES)}
+
+
+def test_the_font_for_formulas_is_in_every_page_and_has_all_their_characters(pages, site):
+    known = {chr(code) for code in TTFont(FOLDER / "math.woff").getBestCmap()}
+    for html in site.values():
+        assert pages.math_font() in html
+        formulas = re.findall(r"<math.*?</math>", html.split("<body")[1], re.DOTALL)
+        drawn = set(unescape("".join(re.sub(r"<[^>]*>", "", formula) for formula in formulas)))
+        assert not {one for one in drawn - known if not one.isspace()}
 
 
 def test_every_picture_has_words_and_no_widget_is_dead(site):
