@@ -13,7 +13,8 @@ import torch
 
 def hardware() -> str:
     """Cores, threads and GPU, in one line."""
-    line = f"{os.cpu_count()} x {platform.machine()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    line = f"{os.cpu_count()} x {platform.machine()} cores, {threads} thread{'s' * (threads > 1)}"
     return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else line
 
 

@@ -25,6 +25,7 @@ INLINE_MATH = re.compile(r"\$([^$\n]+)\$")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "<p><em>A widget is here when you run the notebook; a figure nearby shows what it does.</em></p>"
 AFTER_MATH = re.compile(r"(<math[^>]*>(?:(?!</math>).)*</math>)([.,;:!?)]+)", re.DOTALL)
+PROGRESS = re.compile(r"\d+/\d+ \[\d\d:\d\d<")  # as tqdm draws it
 PAGE_LINK = re.compile(r'href="(?!\w+:)([^"#]+)\.(?:ipynb|md)(#[^"]*)?"')
 
 
@@ -73,9 +74,17 @@ def page(notebook: nbformat.NotebookNode, name: str, series: Mapping[str, str]) 
 
 
 def readable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy for a page: words for every figure, which `Picture` keeps as plain text, and a note for every widget."""
+    """A copy for a page: words for every figure, which `Picture` keeps as plain text, and a note for every widget.
+
+    A progress bar, which is a widget too, says nothing when all is done, and is left out.
+    """
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [
+                one for one in cell.outputs if not PROGRESS.search(one.get("data", {}).get("text/plain", ""))
+            ]
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         data = output.get("data", {})
         mime = next((mime for mime in data if mime in ("image/png", "image/jpeg")), None)

@@ -159,8 +159,9 @@ class PriorTask:
     def samples(self) -> Tensor:
         """A grid of 32 faces of the averaged generator, always the same latents, truncation 0.8."""
         average = self.modules["generator_ema"]
-        ws = average.sample(32, step_rng(self.config.seed, -1), truncation=0.8)
-        return grid(average(ws.to(self.accelerator.device)).cpu(), 8).clamp(0, 1)
+        ws = average.sample(32, step_rng(self.config.seed, -1), truncation=0.8).to(self.accelerator.device)
+        # a few at a time: at 512 px the whole grid would need more memory than a training step
+        return grid(torch.cat([average(few).cpu() for few in ws.split(4)]), 8).clamp(0, 1)
 
 
 def stage_config(config: PriorConfig, size: int) -> PriorConfig:

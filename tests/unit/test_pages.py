@@ -44,6 +44,16 @@ def test_formulas_beside_each_other_may_go_below_each_other_and_keep_their_full_
     assert cases.split('<div class="formula">')[1].split("</div>")[0].count("<math") == 1
 
 
+def test_a_progress_bar_is_left_out_and_a_widget_is_not(pages):
+    def shown(text):
+        data = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": text}
+        cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+        return "A widget is here" in pages.page(nbformat.v4.new_notebook(cells=[cell]), "one", SERIES)
+
+    assert not shown("fetching the face detector:   0%|          | 0/1 [00:00<?, ?file/s]")
+    assert shown("VBox(children=(IntSlider(value=0),))")
+
+
 @pytest.mark.parametrize(("width", "wide"), [(600, False), (900, True)])
 def test_a_figure_too_wide_for_a_phone_keeps_its_width(pages, width, wide):
     stream = io.BytesIO()
