@@ -191,11 +191,13 @@ def tables(runs: list[dict]) -> str:
 def _heading(runs: list[dict]) -> str:
     trained = [one for one in runs if one["images"]]
     seen = " / ".join(f"{count:,}" for count in sorted({one["images"] for one in trained}))
+    missing = 3 * len(ROWS) - len({(one["row"], one["seed"]) for one in trained})
+    unfinished = f" **Unfinished: {missing} of {3 * len(ROWS)} runs are still to be made.**" if missing > 0 else ""
     where = ", ".join(sorted({one["hardware"] for one in runs}))
     return (
         f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
         f"73 test portraits; mean ± standard deviation over seeds. {where}. Made by "
-        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`."
+        f"`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`.{unfinished}"
     )
 
 
