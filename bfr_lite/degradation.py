@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bfr_lite.blur import blur, gaussian_kernels
-from bfr_lite.degradation_batched import at_low_resolution
+from bfr_lite.degradation_batched import low_resolution_stages
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
 from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
@@ -177,7 +177,7 @@ def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> tuple[T
 def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
     """`Degradation.apply_differentiable` without a task for each picture, so that a GPU is kept busy."""
     sizes = torch.tensor([[low_size(side, down) for side in images.shape[-2:]] for down in params.down.tolist()])
-    return _colour(at_low_resolution(_blur(images, params), params, sizes), params)
+    return _colour(low_resolution_stages(_blur(images, params), params, sizes), params)
 
 
 def _blur(images: Tensor, params: DegradationParams) -> Tensor:
@@ -189,10 +189,7 @@ def _blur(images: Tensor, params: DegradationParams) -> Tensor:
 def _at_low_resolution(image: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:
     """Shrink, noise and JPEG of one picture (1, 3, H, W)."""
     small = _resize(image, tuple(low_size(side, one.down.item()) for side in image.shape[-2:]))
-    # Each picture's noise comes from its own seed, on the CPU: the same on any device and in any batch.
-    generator = torch.Generator().manual_seed(one.seed.item())
-    pattern = torch.randn(small.shape, generator=generator).to(small)
-    noisy = (small + one.noise.item() / 255 * pattern).clamp(0, 1)
+    noisy = (small + one.noise.item() / 255 * one.noise_pattern(*small.shape[-2:]).to(small)).clamp(0, 1)
     quality = one.quality.item()
     return {"down": small, "noise": noisy, "jpeg": codec(noisy, quality) if quality else noisy}
 

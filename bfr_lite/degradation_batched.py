@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from bfr_lite.degradation_params import DegradationParams
-from bfr_lite.jpeg import MCU, jpeg_of_sizes, repeat_last
+from bfr_lite.jpeg import MCU, jpeg_differentiable, repeat_last
 
 
-def at_low_resolution(images: Tensor, params: DegradationParams, sizes: Tensor) -> Tensor:
+def low_resolution_stages(images: Tensor, params: DegradationParams, sizes: Tensor) -> Tensor:
     """What the low-resolution stages make of blurred `images` (B, 3, H, W): the same shape, differentiable.
 
     sizes: (B, 2), rows and columns of each picture when it is small.
@@ -25,14 +25,11 @@ def at_low_resolution(images: Tensor, params: DegradationParams, sizes: Tensor) 
     small = _resize(images, full, sizes, canvas)
     noise = images.new_zeros(small.shape)
     for pattern, one, (height, width) in zip(noise, params, sizes.tolist(), strict=True):
-        # from each picture's own seed, on the CPU: the same on any device and in any batch
-        drawn = torch.randn(3, height, width, generator=torch.Generator().manual_seed(one.seed.item()))
-        pattern[:, :height, :width] = drawn.to(pattern)
+        pattern[:, :height, :width] = one.noise_pattern(height, width)[0].to(pattern)
     strength = params.noise.to(images)[:, None, None, None] / 255
     coded = repeat_last((small + strength * noise).clamp(0, 1), sizes)
-    quality = params.quality
-    if quality.any():  # a range has JPEG for all or for none
-        coded = jpeg_of_sizes(coded, quality, sizes)
+    if params.quality.any():  # a range has JPEG for all or for none
+        coded = jpeg_differentiable(coded, params.quality, sizes)
     return _resize(coded, sizes, full, images.shape[-2:])
 
 

@@ -80,6 +80,13 @@ class DegradationParams:
         """Move every tensor to `device`."""
         return self._map(lambda tensor: tensor.to(device))
 
+    def noise_pattern(self, height: int, width: int) -> Tensor:
+        """The noise of one picture before it is scaled, (1, 3, height, width), on the CPU.
+
+        From the picture's own seed: the same on any device and in any batch.
+        """
+        return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(self.seed.item()))
+
     def __len__(self) -> int:
         return len(self.seed)
 

@@ -63,19 +63,23 @@ def jpeg(images: Tensor, quality: int | Tensor) -> Tensor:
     return torch.stack(coded).to(images)
 
 
-def jpeg_differentiable(images: Tensor, quality: int | Tensor) -> Tensor:
+def jpeg_differentiable(images: Tensor, quality: int | Tensor, sizes: Tensor | None = None) -> Tensor:
     """Compute what JPEG does to pictures, with gradients to the pictures.
 
     Arguments and errors as for `jpeg`; any height and width. The rounding is straight-through: exact on the
     way forward, so that the result matches the real codec, and the identity on the way back. Smooth roundings
     (Shin & Song, *JPEG-resistant adversarial images*, 2017) have slope 0 at whole numbers, and most
     coefficients of a compressed picture are 0: hardly any gradient would come through.
+
+    sizes: (B, 2) rows and columns of each picture, where pictures of different sizes share a canvas. H and W are then
+    multiples of 16, beyond its own size each repeats its last row and column (`repeat_last`), and what comes back there
+    means nothing.
     """
     check_images(images)
     qualities = _qualities(quality, len(images))
     # Under autocast, 16-bit products would be off by whole grey levels.
     with torch.autocast(images.device.type, enabled=False):
-        return _compress(images, qualities)
+        return _compress(images, qualities, sizes)
 
 
 def quantisation_table(table: Tensor, quality: int) -> Tensor:
@@ -105,16 +109,6 @@ def dct_matrix() -> Tensor:
     waves = torch.cos(math.pi * frequency * (2 * position + 1) / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     waves[0] /= math.sqrt(2)
     return waves
-
-
-def jpeg_of_sizes(images: Tensor, quality: Tensor, sizes: Tensor) -> Tensor:
-    """`jpeg_differentiable` for pictures of different `sizes` (B, 2), rows and columns, on one canvas.
-
-    `images` (B, 3, H, W) with H and W multiples of 16; beyond its own size each repeats its last row and column, see
-    `repeat_last`, and what comes back there means nothing.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        return _compress(images, _qualities(quality, len(images)), sizes)
 
 
 def repeat_last(planes: Tensor, sizes: Tensor) -> Tensor:

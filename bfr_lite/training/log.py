@@ -9,6 +9,12 @@ from pathlib import Path
 from bfr_lite.files import atomic_path
 
 
+def whole_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a log; a last one that a kill or a full disk has cut is left out."""
+    lines = path.read_text().splitlines(keepends=True)
+    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+
+
 class CsvLog:
     """Means of what the steps report, one row every `log_every` steps; rows after the resumed step are dropped."""
 
@@ -17,12 +23,12 @@ class CsvLog:
         self.sums: dict[str, list[float]] = {}
         self.since = time.monotonic()
         if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]  # a kill or a full disk may cut the last one
-            rows = list(csv.DictReader(whole))
+            rows = whole_rows(path)
             kept = [row for row in rows if int(row["step"]) <= keep_until]
-            if len(kept) + 1 < len(lines):
-                self._rewrite(kept, csv.DictReader(whole).fieldnames or [])
+            if not kept:
+                path.unlink()
+            elif len(kept) + 1 < len(path.read_text().splitlines()):
+                self._rewrite(kept, list(rows[0]))
 
     def add(self, values: dict[str, float]) -> None:
         """Note what one step reported."""

@@ -261,6 +261,6 @@ class RestorerTask:
         degradation = Degradation.named(self.config.degradations[0], size)
         lq = degradation.apply(clean, degradation.sample(8, rng))
         average = self.modules["restorer_ema"]
-        parts = lq.to(self.accelerator.device).split(2)  # at 512 px all at once need more memory than a training step
-        restored = [average(few, fidelity).image.clamp(0, 1).cpu() for fidelity in (0.0, 0.5, 1.0) for few in parts]
+        # few at a time: at 512 px all at once need more memory than a training step
+        restored = [average.restore(lq, fidelity, batch_size=2) for fidelity in (0.0, 0.5, 1.0)]
         return grid(torch.cat([lq, *restored, clean]), 8)

@@ -54,6 +54,7 @@ from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.pixels import PixelTask
 from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
 
+SEEDS = (0, 1, 2)
 PRESET, BATCH, DAMAGE_SEED = preset("tiny"), 16, 0
 RESULT = Path(__file__).with_suffix(".json")
 DAMAGES = {
@@ -191,8 +192,9 @@ def tables(runs: list[dict]) -> str:
 def _heading(runs: list[dict]) -> str:
     trained = [one for one in runs if one["images"]]
     seen = " / ".join(f"{count:,}" for count in sorted({one["images"] for one in trained}))
-    missing = 3 * len(ROWS) - len({(one["row"], one["seed"]) for one in trained})
-    unfinished = f" **Unfinished: {missing} of {3 * len(ROWS)} runs are still to be made.**" if missing > 0 else ""
+    wanted = len(SEEDS) * len(ROWS)
+    missing = wanted - len({(one["row"], one["seed"]) for one in trained})
+    unfinished = f" **Unfinished: {missing} of {wanted} runs are still to be made.**" if missing > 0 else ""
     where = ", ".join(sorted({one["hardware"] for one in runs}))
     return (
         f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
@@ -238,7 +240,7 @@ def main() -> None:
     """Make the runs that are asked for and not there, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", default=["untrained", *ROWS], choices=["untrained", *ROWS], metavar="ROW")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--images", type=int, default=16_000)
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), metavar="FOLDER")
     parser.add_argument("--table", action="store_true", help="write ablations.json and ablations.md of what is there")

@@ -12,7 +12,6 @@ process. Exits with an error at the first failure. The moments come from `--seed
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import signal
@@ -28,6 +27,7 @@ from accelerate import Accelerator
 from bfr_lite import load_faces, preset
 from bfr_lite.checkpoints import read_checkpoint
 from bfr_lite.machine import hardware
+from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask
 
@@ -52,8 +52,7 @@ def start(folder: Path, steps: int) -> subprocess.Popen:
 def log_rows(folder: Path) -> list[dict[str, str]]:
     """Whole rows of the log, without the clock; none before the first."""
     path = folder / "log.csv"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    rows = csv.DictReader([line for line in lines if line.endswith("\n")])
+    rows = whole_rows(path) if path.exists() else []
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
