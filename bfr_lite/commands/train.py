@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from bfr_lite.commands import Subparsers, command_parser, train_landmarks
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from bfr_lite.data import FaceDataset
     from bfr_lite.training.loop import RunConfig
     from bfr_lite.training.recipes import Result, Stage
@@ -103,20 +101,22 @@ def run_prior(args: argparse.Namespace) -> int:
     """Train a prior; 1 when it was interrupted before its last picture."""
     from bfr_lite.presets import preset
     from bfr_lite.training.prior import PriorConfig
+    from bfr_lite.training.processes import accelerated
     from bfr_lite.training.recipes import default_stages, train_prior
 
     chosen = preset(args.preset)
     stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
     config = PriorConfig(chosen.gan, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma))
     faces = _faces(args.data, chosen.size)
-    accelerator = _accelerator(args.precision)
     run_config = _run_config(args, images=0)
-    return _report(train_prior(chosen, config, stages, faces, run_config, accelerator, args.start), args.json)
+    with accelerated(args.precision) as accelerator:
+        return _report(train_prior(chosen, config, stages, faces, run_config, accelerator, args.start), args.json)
 
 
 def run_restorer(args: argparse.Namespace) -> int:
     """Train a restorer; 1 when it was interrupted before its last picture."""
     from bfr_lite.presets import preset
+    from bfr_lite.training.processes import accelerated
     from bfr_lite.training.recipes import train_restorer
     from bfr_lite.training.restorer import LossWeights, RestorerConfig
 
@@ -125,18 +125,10 @@ def run_restorer(args: argparse.Namespace) -> int:
     rates = _given(lr=args.lr, generator_lr=args.generator_lr)
     config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **rates)
     prior = None if args.prior == "none" else args.prior
-    accelerator = _accelerator(args.precision)
     run_config = _run_config(args, images=args.images)
     faces = _faces(args.data, chosen.size)
-    return _report(train_restorer(config, prior, faces, run_config, accelerator, args.start), args.json)
-
-
-def _accelerator(precision: str) -> Accelerator:
-    import torch
-    from accelerate import Accelerator
-
-    # without a GPU, processes know of each other only if told that they are to stay on the CPU
-    return Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
+    with accelerated(args.precision) as accelerator:
+        return _report(train_restorer(config, prior, faces, run_config, accelerator, args.start), args.json)
 
 
 def _stage(text: str) -> Stage:

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 
 from bfr_lite import load_faces, load_generator, preset
 from bfr_lite.data import FaceDataset
-from bfr_lite.training.loop import agreed, batch_indices, step_rng
+from bfr_lite.training.loop import Task, agreed, batch_indices, step_rng
 from bfr_lite.training.prior import PriorConfig, PriorTask
+from bfr_lite.training.processes import accelerated
 from bfr_lite.training.restorer import RestorerConfig, RestorerTask
 
 BATCH, SEED = 8, 3
@@ -33,24 +34,35 @@ class Double(FaceDataset):
 def main(what: str, folder: str, steps: int, out: str) -> None:
     """Take `steps` steps and write their reports to `out`."""
     torch.set_num_threads(1)
-    accelerator, faces = Accelerator(cpu=True), load_faces("folder", folder, size=32)
-    if what == "prior":
-        torch.set_default_dtype(torch.float64)
-        task = PriorTask(PriorConfig(preset("tiny").gan, seed=SEED), Double(faces), BATCH, accelerator)
-        for module in task.modules.values():
-            module.double()
-    else:
-        task = RestorerTask(
+    faces = load_faces("folder", folder, size=32)
+    with accelerated(cpu=True) as accelerator:
+        reports = take_steps(task_of(what, faces, accelerator), steps, len(faces), accelerator)
+        if accelerator.is_main_process:
+            Path(out).write_text(json.dumps({"processes": accelerator.num_processes, "reports": reports}))
+
+
+def task_of(what: str, faces: FaceDataset, accelerator: Accelerator) -> Task:
+    """The prior's task in double precision, or the restorer's in single precision."""
+    if what == "restorer":
+        return RestorerTask(
             RestorerConfig(preset("tiny"), seed=SEED), faces, BATCH, accelerator, load_generator("tiny")
         )
-    reports = []
+    torch.set_default_dtype(torch.float64)
+    task = PriorTask(PriorConfig(preset("tiny").gan, seed=SEED), Double(faces), BATCH, accelerator)
+    for module in task.modules.values():
+        module.double()
+    return task
+
+
+def take_steps(task: Task, steps: int, length: int, accelerator: Accelerator) -> list[dict[str, float]]:
+    """What each step reports, averaged over the processes."""
     index, count = accelerator.process_index, accelerator.num_processes
+    reports = []
     for step in range(steps):
-        own = batch_indices(SEED, step, BATCH, len(faces))[index::count]
+        own = batch_indices(SEED, step, BATCH, length)[index::count]
         report = task.step(step, own, step_rng(SEED, step, index, count))
         reports.append(agreed(report, False, accelerator)[0])
-    if accelerator.is_main_process:
-        Path(out).write_text(json.dumps({"processes": count, "reports": reports}))
+    return reports
 
 
 if __name__ == "__main__":

@@ -88,6 +88,24 @@ def test_two_processes_take_the_steps_of_one(what, steps, faces, tmp_path):
         assert together == pytest.approx(alone, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's threads in /proc")
+def test_nothing_of_the_group_outlives_its_run(tmp_path):
+    """A thread of it that still runs while Python shuts down aborts the process, now and then."""
+    script = tmp_path / "part.py"
+    script.write_text(
+        "import os, torch\n"
+        "from bfr_lite.training.processes import accelerated\n"
+        "with accelerated(cpu=True) as accelerator:\n"
+        "    optimizer = torch.optim.Adam(torch.nn.Linear(2, 2).parameters())\n"
+        "    accelerator.reduce(torch.ones(2), 'mean')\n"
+        "tasks = os.listdir('/proc/self/task')\n"
+        "print([name for task in tasks if 'gloo' in (name := open(f'/proc/self/task/{task}/comm').read())])\n"
+    )
+    done = run(command(2, script))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
 def test_two_processes_leave_one_log_and_one_set_of_weights(shared):
     assert [row["step"] for row in rows(shared / "032" / "log.csv")] == ["50", "60"]
     written = {path.name for path in shared.iterdir()}
