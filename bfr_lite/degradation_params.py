@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -94,6 +94,10 @@ class DegradationParams:
         picked = range(len(self))[index]
         rows = [picked] if isinstance(picked, int) else list(picked)
         return self._map(lambda tensor: tensor[rows])
+
+    def __iter__(self) -> Iterator[DegradationParams]:
+        rows = zip(*(getattr(self, field.name).split(1) for field in fields(self)), strict=True)
+        return (DegradationParams(*row) for row in rows)
 
     def __repr__(self) -> str:
         return "\n".join(
