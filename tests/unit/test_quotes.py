@@ -1,0 +1,102 @@
+"""What README and notebook 09 say in numbers is what the committed results and the cards say."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from bfr_lite.benchmark import Benchmark
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "data" / "benchmarks"
+RESTORER = "restorer, fidelity 1"
+
+
+def flat(text: str) -> str:
+    """With every line break and run of spaces as one space, and a hyphen for the minus sign."""
+    return " ".join(text.replace("−", "-").split())
+
+
+README = flat((ROOT / "README.md").read_text())
+NOTEBOOK = flat(
+    "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks/09_full_scale.ipynb", as_version=4).cells)
+)
+SPEED = {row["what"]: row for row in json.loads((RESULTS / "speed.json").read_text())["rows"]}
+
+
+def card(name: str) -> dict:
+    return json.loads((ROOT / "bfr_lite" / "weights" / f"{name}.json").read_text())
+
+
+def span(start: str, end: str) -> tuple[float, float]:
+    """The least and the greatest ratio of the measurements whose names start and end so."""
+    ratios = [row["ratio"] for what, row in SPEED.items() if what.startswith(start) and what.endswith(end)]
+    return min(ratios), max(ratios)
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Benchmark:
+    return Benchmark.from_dict(json.loads((RESULTS / "restorer-lite.json").read_text()))
+
+
+def test_the_benchmark_is_of_the_shipped_weights(benchmark):
+    assert card("restorer-lite")["sha256"] in benchmark.facts["weights"]
+
+
+def test_the_readme_quotes_the_benchmark(benchmark):
+    psnr, _, feature, landmarks, identity = benchmark.changes(RESTORER).values()
+    assert f"PSNR {psnr}, feature distance {feature}, landmark distance {landmarks}" in README
+    assert f"identity angle (dlib's ResNet-29) {identity}." in README
+    psnr, _, _, landmarks, identity = benchmark.changes(RESTORER, names=["severe"]).values()
+    assert f"({psnr}, landmarks {landmarks}, identity {identity})" in README
+    psnr, *_, identity = benchmark.changes(RESTORER, names=["mild"]).values()
+    assert f"even mild damage gains ({psnr}), though not in identity ({identity})" in README
+
+
+def test_the_readme_quotes_the_cards():
+    *_, told = [line for line in card("restorer-lite")["training"]["log"] if "In all" in line]
+    seen = told.partition("In all ")[2].partition(" ")[0]
+    assert f"The restorer has seen {seen} pictures" in README
+    stages = card("prior-lite")["training"]["stages"]
+    everything, full = (
+        sum(stage["images_seen"] for stage in stages if stage["size"] >= size) for size in (0, stages[-1]["size"])
+    )
+    assert f"prior has seen {everything:,}, {full:,} of them at 128 pixels" in README
+
+
+def test_readme_and_notebook_quote_the_generators_speed():
+    for package in ("stylegan2_pytorch", "labml_nn"):
+        least, most = span("generator", package)
+        wanted = f"{least:.1f} to {most:.1f} times as fast as {package}"
+        assert wanted in README and wanted in NOTEBOOK
+    for widths in ("lite, batch 8", "128 px at the official widths, batch 2"):
+        row = SPEED[f"generator training step, {widths}, against a plain convolution of 256 channels"]
+        share = f"{100 * row['ratio']:.0f} %"
+        assert share in README and share in NOTEBOOK
+
+
+def test_readme_and_notebook_quote_the_degradations_speed():
+    rows = {size: f"degradation, {size} px, against" for size in (128, 512)}
+    small, large = SPEED[f"{rows[128]} OpenCV"], SPEED[f"{rows[512]} OpenCV"]
+    assert f"makes {small['ours']:.0f} faces a second and core at 128 px" in README
+    assert f"{small['ratio']:.2f} times what the same stages by OpenCV make (at 512 px {large['ratio']:.2f})" in README
+    others = (SPEED[f"{rows[128]} {package}"]["ratio"] for package in ("albumentations", "kornia"))
+    assert "{:.1f} times albumentations, {:.1f} times kornia".format(*others) in README
+    wanted = f"{small['ratio']:.2f} times as many faces as OpenCV's C++ at 128 px, {large['ratio']:.2f} times at 512"
+    assert wanted in NOTEBOOK
+
+
+def test_the_readme_quotes_the_speed_of_restoring():
+    one, many = (SPEED[f"restore, lite 128 px, batch {batch}, 2 threads"]["ours"] for batch in (1, 16))
+    assert f"restored in {one:.0f} ms, one of sixteen in {many:.0f} ms each" in README
+    assert f"is done in {SPEED['first restored face, whole process']['ours']:.1f} s" in README
+
+
+def test_readme_and_notebook_quote_the_memory_of_a_step_at_512_px():
+    used = {what: row["GB"] for what, row in json.loads((RESULTS / "full_step.json").read_text())["rows"].items()}
+    assert f"A training step at 512 px fits into {max(used.values()):.1f} GB" in README
+    kinds = ("float32", "float32, checkpointing", "bfloat16", "bfloat16, checkpointing")
+    for network, label in (("prior", "prior, 1 picture, R1 in the step"), ("restorer", "restorer, 2 pictures")):
+        cells = [f"{used[f'{network}, one step, {kind}']:.1f}" for kind in kinds]
+        assert f"| {' | '.join([label, *cells])} |" in NOTEBOOK
