@@ -22,6 +22,7 @@ FAIL = "FAIL"  # something needed is missing or damaged
 ABSENT = "ABSENT"  # something optional is not here; all else works
 
 WEIGHTS = ("prior-lite", "discriminator-lite", "restorer-lite", "landmarks-lite", "aligner-lite")
+WEIGHTS += ("prior-tiny", "discriminator-tiny")
 MEMORY_GB = 3.0  # what a notebook may use
 LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"  # the file torchvision fetches for lpips.LPIPS(net="alex")
 

@@ -88,9 +88,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
     parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: 0)")
     parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default: 250")
     parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="default: 500")
-    parser.add_argument(
-        "--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: no)"
-    )
+    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="mixed precision (default: no)")
     parser.add_argument(
         "--gradient-checkpointing", action="store_true", help="less memory, about a third more time, the same results"
     )

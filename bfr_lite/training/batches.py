@@ -14,7 +14,7 @@ from bfr_lite.degradation_params import DegradationParams
 from bfr_lite.images import resize
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
-from bfr_lite.training.augment import random_turn, vary
+from bfr_lite.training.augment import Misalignment, random_similarity, random_turn, vary
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,22 @@ class Batch:
     ws: Tensor
 
 
-def draw_portraits(faces: FaceDataset, indices: Tensor, size: int, rng: torch.Generator, turned: float) -> Tensor:
-    """The faces at `indices` (B,), as (B, 3, size, size), a share `turned` of them turned at random."""
+def draw_portraits(
+    faces: FaceDataset,
+    indices: Tensor,
+    size: int,
+    rng: torch.Generator,
+    turned: float,
+    misalignment: Misalignment | None = None,
+) -> Tensor:
+    """The faces at `indices` (B,), as (B, 3, size, size), a share `turned` of them turned, all moved at random."""
     images, points = resize(faces.batch(indices), size), None
     if faces.landmarks is not None:
         points = (faces.landmarks[indices] + 0.5) * (size / faces.size) - 0.5
-    return random_turn(images, points, rng, turned)
+    images = random_turn(images, points, rng, turned)
+    if misalignment is None:
+        return images
+    return random_similarity(images, images.new_zeros(len(images), 0, 2), rng, misalignment)[0]
 
 
 @torch.no_grad()
@@ -67,12 +77,15 @@ def draw_batch(
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
-    """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1]."""
+    """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1].
+
+    Shuffled, for the last faces of a batch are the invented ones.
+    """
 
     def draw(batch: int) -> Tensor:
         fidelity = torch.rand(batch, generator=rng)
         fidelity[: batch // 3] = 1.0
         fidelity[batch // 3 : 2 * (batch // 3)] = 0.5
-        return fidelity
+        return fidelity[torch.randperm(batch, generator=rng)]
 
     return draw_rows(draw, count, rng)

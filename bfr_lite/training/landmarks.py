@@ -74,7 +74,8 @@ def train_landmarks(config: LandmarkTraining, faces: FaceDataset) -> LandmarkNet
     network = LandmarkNet(config.network, torch.Generator().manual_seed(config.seed))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.lr)
     steps = -(-config.images // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.1)
+    warm_up = 0.1 if steps != 10 else 0.11  # the schedule divides by the steps of its warm-up, less one
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=warm_up)
     for step in tqdm(range(steps), desc="landmarks", unit="step", disable=None):
         indices = batch_indices(config.seed, step, config.batch, len(faces))
         images, points = augment(faces.batch(indices), faces.landmarks[indices], config, step_rng(config.seed, step))

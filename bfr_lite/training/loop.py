@@ -54,6 +54,13 @@ class RunConfig:
     log_every: int = 50
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("batch", "checkpoint_every", "sample_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', ' ')} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.cooldown <= 1:
+            raise ValueError(f"cooldown must be a share of the run, 0 to 1, got {self.cooldown}")
+
 
 class Task(Protocol):
     """What the loop trains: networks and optimisers by name, a step, a picture of the progress."""
@@ -126,9 +133,11 @@ class Progress:
 def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
     """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
 
-    Raises `WeightsError` when the folder holds a checkpoint of another configuration, `ValueError` when the processes
-    cannot share the batch.
+    Raises `WeightsError` when the folder holds a checkpoint of other networks, batch or seed, `ValueError` when the
+    processes cannot share the batch.
     """
+    if run_config.images < 1:
+        raise ValueError(f"a run must show at least one picture, got {run_config.images}")
     keep_freed_memory()
     index, count, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     if run_config.batch % count:
@@ -138,7 +147,8 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     if main:
         discard_leftovers(folder)
     checkpoint = folder / "checkpoint.pt"
-    done = load_checkpoint(checkpoint, task) if checkpoint.exists() else 0
+    plan = {"batch": run_config.batch, "seed": run_config.seed}
+    done = load_checkpoint(checkpoint, task, plan) if checkpoint.exists() else 0
     total = -(-run_config.images // run_config.batch)
     if run_config.gradient_checkpointing:
         for module in task.modules.values():
@@ -164,11 +174,11 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
             if done % run_config.sample_every == 0 or done == total:
                 save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")
             if done % run_config.checkpoint_every == 0:
-                save_checkpoint(checkpoint, task, done)
+                save_checkpoint(checkpoint, task, done, plan)
     if log is not None:
         if log.sums:  # the steps since the last full row, so that the log tells of every picture
             log.write(done, done * run_config.batch)
-        save_checkpoint(checkpoint, task, done)
+        save_checkpoint(checkpoint, task, done, plan)
     accelerator.wait_for_everyone()  # the others read what was written
     return Progress(done, done * run_config.batch, done >= total)
 
@@ -211,10 +221,11 @@ def _stop_requested() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def save_checkpoint(path: Path, task: Task, step: int) -> None:
-    """Write networks, averages, optimisers and step, whole or not at all."""
+def save_checkpoint(path: Path, task: Task, step: int, plan: dict[str, int]) -> None:
+    """Write networks, averages, optimisers, step and `plan`, what the steps depend on; whole or not at all."""
     content = {
         "step": step,
+        "plan": plan,
         "modules": {name: module.state_dict() for name, module in task.modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
     }
@@ -222,9 +233,12 @@ def save_checkpoint(path: Path, task: Task, step: int) -> None:
         torch.save(content, temporary)
 
 
-def load_checkpoint(path: Path, task: Task) -> int:
+def load_checkpoint(path: Path, task: Task, plan: dict[str, int]) -> int:
     """Load a checkpoint into `task` and return its step. Raises `WeightsError` when it is damaged or does not fit."""
     content = read_checkpoint(path)
+    for name, value in content.get("plan", {}).items():
+        if value != plan.get(name):
+            raise WeightsError(f"{path} is of a run with {name} {value}: resume with that, or name another folder")
     try:
         for name, module in task.modules.items():
             module.load_state_dict(content["modules"][name])

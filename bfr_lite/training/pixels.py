@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.images import grid, resize
-from bfr_lite.training.augment import vary
+from bfr_lite.training.augment import AS_DETECTED, vary
 from bfr_lite.training.batches import draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier
@@ -20,7 +20,7 @@ from bfr_lite.training.losses import charbonnier
 class PixelTask:
     """A network from damaged to restored pictures, (B, 3, size, size) both, and its average, trained by L1 alone.
 
-    The portraits, their variation and their damage are drawn as `RestorerTask` draws its own.
+    The portraits and their variation are drawn as `RestorerTask` draws its own.
 
     Args:
         network: to be trained.
@@ -54,7 +54,7 @@ class PixelTask:
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update on the portraits at `indices`."""
         size, device = self.degradations[0].size, self.accelerator.device
-        clean = vary(draw_portraits(self.faces, indices, size, rng, self.turned), rng)
+        clean = vary(draw_portraits(self.faces, indices, size, rng, self.turned, AS_DETECTED), rng)
         degradation = self.degradations[int(torch.randint(len(self.degradations), (), generator=rng))]
         lq = degradation.apply(clean, degradation.sample(len(clean), rng))
         with self.accelerator.autocast():

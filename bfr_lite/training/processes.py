@@ -21,7 +21,7 @@ def accelerated(precision: str = "no", cpu: bool = False) -> Iterator[Accelerato
     Processes that just exit abort now and then: a thread of gloo still lets go of a tensor while Python shuts down.
     After an error nobody waits for the others, who may wait for this process; the launcher ends them all.
 
-    precision: "no", "bf16" or "fp16". cpu: stay off any GPU.
+    precision: "no" or "bf16". cpu: stay off any GPU.
     """
     # without a GPU, processes know of each other only if told that they are to stay on the CPU
     accelerator = Accelerator(mixed_precision=precision, cpu=cpu or not torch.accelerator.is_available())

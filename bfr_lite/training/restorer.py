@@ -28,13 +28,10 @@ from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
-from bfr_lite.training.augment import AdaptiveAugment, Misalignment, random_similarity
+from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier, feature_distance, nearer, trust_distance
-
-# About twice the standard error of `photos.find_faces` on badly damaged portraits.
-AS_DETECTED = Misalignment(turn=4.0, zoom=1.06, move=0.02)
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ class RestorerConfig:
             others: while pictures are mush, those say enough.
         synthetic: share of the batch that the frozen prior draws, when `weights.latent` is not zero.
         turned: share of the portraits that are turned by `pose.turn`.
-        misalignment: of the portraits. A detector sees the damaged photo and errs; where a restorer has only seen faces
-            in place, it draws one in place, and pastes it beside the one in the photo.
+        misalignment: of the portraits, see `AS_DETECTED`.
         r1_gamma, r1_every: as in `PriorConfig`.
         seed: of the initial weights.
     """
@@ -183,8 +179,8 @@ class RestorerTask:
         latent_pairs = config.weights.latent > 0 and self.prior_given
         drawn = round(len(indices) * config.synthetic) if latent_pairs else 0
         chosen = indices[: len(indices) - drawn]
-        portraits = draw_portraits(self.faces, chosen, config.preset.size, rng, config.turned)
-        portraits, _ = random_similarity(portraits, portraits.new_zeros(len(portraits), 0, 2), rng, config.misalignment)
+        size = config.preset.size
+        portraits = draw_portraits(self.faces, chosen, size, rng, config.turned, config.misalignment)
         return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import csv
 import math
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from ipywidgets import HTML, Button, HBox, Image, IntSlider, Layout, SelectMulti
 from matplotlib.figure import Figure
 
 from bfr_lite.plots import COLOURS, LINES, encode
+from bfr_lite.training.log import whole_rows
 from bfr_lite.widgets.screen import show
 
 PERIOD = 1.0  # seconds from one look at the folder to the next
@@ -194,10 +194,7 @@ def outcome(code: int, said: str) -> str:
 
 def read_log(path: Path) -> Rows:
     """The rows of a log.csv; none when it is not there, and without a row that is being written."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as log:
-        return [row for row in csv.DictReader(log) if None not in row.values()]
+    return whole_rows(path) if path.exists() else []
 
 
 def progress(rows: Rows) -> str:

@@ -6,10 +6,10 @@ python data/benchmarks/ablations.py --table                                     
 
 Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run sees the same number of pictures, and is
 measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
-seed of the damage fixed. A run leaves a file in the folder of `--runs`, so several processes may share the work;
-`--table` gathers them into ablations.json and ablations.md beside this script. A run of as many pictures that is in
-either place is not made again. Spread is the standard deviation over seeds, which change initial weights, order and
-luck of the training.
+seed of the damage fixed. A run leaves a file in the folder of `--runs`, so several processes may share the work, each
+with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not made again.
+`--table` gathers those of `--images` pictures into ablations.json and ablations.md beside this script. Spread is the
+standard deviation over seeds, which change initial weights, order and luck of the training.
 """
 
 from __future__ import annotations
@@ -57,11 +57,9 @@ from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
 SEEDS = (0, 1, 2)
 PRESET, BATCH, DAMAGE_SEED = preset("tiny"), 16, 0
 RESULT = Path(__file__).with_suffix(".json")
-DAMAGES = {
-    "gfpgan": Degradation.named("gfpgan", PRESET.size),
-    "codeformer": Degradation.named("codeformer", PRESET.size),
-    "x4": Degradation.super_resolution(4, PRESET.size),
-}
+DAMAGES = {name: Degradation.named(name, PRESET.size) for name in dict.fromkeys(RestorerConfig.degradations)}
+DAMAGES["x4"] = Degradation.super_resolution(4, PRESET.size)
+MEASURED = ("gfpgan", "codeformer")
 SIGNALS = ("latent", "teacher", "redegradation")
 
 
@@ -80,7 +78,7 @@ class Network:
     """A network from picture to picture, trained by pixels alone on the named damages."""
 
     make: Callable[..., nn.Module]
-    damages: tuple[str, ...] = ("gfpgan", "codeformer")
+    damages: tuple[str, ...] = RestorerConfig.degradations  # as often as a restorer meets them
 
 
 NO_SIGNALS = (*SIGNALS, "trust")
@@ -118,7 +116,8 @@ def train(row: System | Network, images: int, seed: int, accelerator: Accelerato
         task = PixelTask(network, faces, BATCH, accelerator, damages)
     with tempfile.TemporaryDirectory() as folder:
         plan = RunConfig(Path(folder), images, BATCH, seed, 0.3, checkpoint_every=10**9, sample_every=10**9)
-        run(task, plan, len(faces), accelerator)
+        if not run(task, plan, len(faces), accelerator).finished:
+            raise KeyboardInterrupt  # half a run is none
     return task.modules["restorer_ema" if isinstance(row, System) else "network_ema"].eval()
 
 
@@ -145,7 +144,7 @@ def make_run(name: str, images: int, seed: int, accelerator: Accelerator) -> dic
     """Train and measure one row with one seed."""
     start, row = time.perf_counter(), ROWS[name]
     network = train(row, images, seed, accelerator)
-    damages = row.damages if isinstance(row, Network) else ("gfpgan", "codeformer")
+    damages = row.damages if "x4" in getattr(row, "damages", ()) else MEASURED
     fidelities = (0.0, 0.5, 1.0) if name == WHOLE else (1.0,)
     results = {damage: measure(network, damage, fidelities) for damage in damages}
     seconds = round(time.perf_counter() - start)
@@ -158,7 +157,7 @@ def untrained(seed: int) -> dict[str, object]:
     train_faces = load_faces("congress", split="train", size=PRESET.size, count=64)
     test_faces = load_faces("congress", split="test", size=PRESET.size)
     results = {}
-    for name in ("gfpgan", "codeformer"):
+    for name in MEASURED:
         methods = tune_all(train_faces, DAMAGES[name]) | {SEARCH: LatentSearch(load_generator("tiny"))}
         table = evaluate(None, test_faces, DAMAGES[name], (), methods, benchmark_metrics(), DAMAGE_SEED)
         results[name] = means(table)
@@ -246,9 +245,10 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="write ablations.json and ablations.md of what is there")
     args = parser.parse_args()
     if args.table:
-        runs = gathered(args.runs)
-        RESULT.write_text(json.dumps(runs, indent=1) + "\n")
-        RESULT.with_suffix(".md").write_text(tables(runs))
+        runs = [one for one in gathered(args.runs) if one["images"] in (0, args.images)]
+        for path, text in ((RESULT, json.dumps(runs, indent=1) + "\n"), (RESULT.with_suffix(".md"), tables(runs))):
+            with atomic_path(path) as temporary:
+                temporary.write_text(text)
         print(tables(runs))
         return
     keep_freed_memory()
@@ -261,7 +261,7 @@ def main() -> None:
             if (name, seed, images) in done or (name not in ROWS and seed != args.seeds[0]):
                 continue
             made = make_run(name, images, seed, accelerator) if name in ROWS else untrained(seed)
-            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}.json"
+            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{seed}.json"
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(made) + "\n")
             print(f"{name}, seed {seed}: {made.get('seconds', 0)} s", flush=True)

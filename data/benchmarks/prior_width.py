@@ -58,7 +58,8 @@ def curve(width: tuple[int, int], faces: FaceDataset, images: int, every: int) -
     with tempfile.TemporaryDirectory() as folder:
         for seen in range(every, images + 1, every):
             plan = RunConfig(Path(folder), seen, BATCH, SEED, checkpoint_every=10**9, sample_every=10**9)
-            run(task, plan, len(faces), task.accelerator)
+            if not run(task, plan, len(faces), task.accelerator).finished:
+                raise KeyboardInterrupt
             drawn = features(draw(task.modules["generator_ema"], len(faces)))
             points.append([seen, round(frechet_distance(drawn, real), 2)])
     return points

@@ -56,6 +56,15 @@ def test_pasting_what_was_cut_out_changes_nothing_to_see(turn, scale):
     assert np.abs(canvas.astype(int) - before).max() <= 3
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_a_face_smaller_than_its_crop_is_shrunk_by_means(turn):
+    """Stripes too fine for a face of 16 pixels become their mean; sampled point by point they would stay stripes."""
+    canvas = np.full((60, 60, 3), 128, np.uint8)
+    stripes = (torch.arange(SIZE) % 2).float().expand(3, SIZE, SIZE)
+    paste(canvas, stripes, face_mask(SIZE), alignment_matrix(landmarks((30, 30), 16.0, turn), SIZE))
+    assert abs(canvas.astype(int) - 128).max() <= 8
+
+
 def test_outside_the_mask_every_bit_stays():
     original = photo()
     matrix = alignment_matrix(landmarks(), SIZE)

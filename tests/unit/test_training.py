@@ -2,8 +2,7 @@
 
 import csv
 import signal
-import threading
-import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.augment import Misalignment
+from bfr_lite.training.batches import draw_fidelity
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -133,6 +133,33 @@ def test_interrupted_run_cools_down_like_an_uninterrupted_one(tmp_path):
     assert max(rates) < 1e-3, "the last step runs at a third of 2.5e-3"
 
 
+@pytest.mark.parametrize("changed", [{"batch": 2}, {"seed": 9}])
+def test_a_run_is_not_resumed_with_another_batch_or_seed(changed, tmp_path):
+    run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    other = replace(run_config(tmp_path, 16), **changed)
+    with pytest.raises(WeightsError, match=f"is of a run with {next(iter(changed))} "):
+        run(prior_task(), other, 20, Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch": 0}, {"checkpoint_every": 0}, {"sample_every": -1}, {"cooldown": -0.5}, {"cooldown": 1.5}]
+)
+def test_a_run_that_cannot_be_is_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match=next(iter(wrong)).replace("_", " ")):
+        replace(run_config(tmp_path, 8), **wrong)
+    with pytest.raises(ValueError, match="at least one picture"):
+        run(prior_task(), run_config(tmp_path, 0), 20, Accelerator(cpu=True))
+    assert not any(tmp_path.iterdir())
+
+
+def test_fidelities_are_of_three_kinds_and_of_no_place_in_the_batch():
+    drawn = torch.stack([draw_fidelity(16, step_rng(0, step)) for step in range(400)])
+    for value, count in ((1.0, 5), (0.5, 5)):
+        assert (drawn == value).sum(dim=1).eq(count).all()
+        share = (drawn == value).float().mean(dim=0)  # at each place, over 400 batches: 5 of 16, give or take 0.023
+        assert (share - count / 16).abs().max() < 0.1
+
+
 def test_training_touches_no_global_generator(tmp_path):
     before = torch.get_rng_state()
     run(restorer_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
@@ -140,9 +167,17 @@ def test_training_touches_no_global_generator(tmp_path):
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
-    threading.Thread(target=lambda: (time.sleep(1.5), signal.raise_signal(signal.SIGINT)), daemon=True).start()
-    stopped = run(prior_task(), run_config(tmp_path, 10**6), 20, Accelerator(cpu=True))
-    assert not stopped.finished and stopped.steps > 0
+    task = prior_task()
+    plain_step = task.step
+
+    def step(number, *rest):
+        if number == 2:
+            signal.raise_signal(signal.SIGINT)
+        return plain_step(number, *rest)
+
+    task.step = step
+    stopped = run(task, run_config(tmp_path, 10**6), 20, Accelerator(cpu=True))
+    assert not stopped.finished and stopped.steps == 3
     resumed = run(prior_task(), run_config(tmp_path, stopped.images + 4), 20, Accelerator(cpu=True))
     assert resumed.finished and resumed.steps == stopped.steps + 1
 
