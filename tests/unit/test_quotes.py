@@ -52,6 +52,8 @@ def test_the_readme_quotes_the_benchmark(benchmark):
     assert f"({psnr}, landmarks {landmarks}, identity {identity})" in README
     psnr, *_, identity = benchmark.changes(RESTORER, names=["mild"]).values()
     assert f"even mild damage gains ({psnr}), though not in identity ({identity})" in README
+    psnr, _, feature, landmarks, identity = benchmark.changes("restorer, fidelity 0.5").values()
+    assert f"At fidelity 0.5: {psnr}, {feature}, {landmarks} and {identity}." in README
 
 
 def test_the_readme_quotes_the_cards():
