@@ -168,8 +168,8 @@ def low_size(side: int, down: float) -> int:
 def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> list[dict[str, Tensor]]:
     """The stages of each picture, in order, (1, 3, height, width).
 
-    Small ones differ in size, so after the blur it goes picture by picture. Only few are blurred together: what fits
-    the processor's cache, and memory that is not handed back to the system after each batch, take half of the time.
+    Small ones differ in size, so after the blur it goes picture by picture. Only few are blurred together: memory as
+    large as a batch of 512 px asks for goes back to the system after each batch, and takes as long as the blur to get.
     """
     _check_fit(images, params)
     few = max(1, PIXELS_TOGETHER // images[0, 0].numel())
