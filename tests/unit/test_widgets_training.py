@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from bfr_lite.checkpoints import read_checkpoint
+from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
 from bfr_lite.widgets import training, training_monitor
 from bfr_lite.widgets.training import outcome, progress, read_log
@@ -50,8 +51,9 @@ def until(condition) -> None:
 
 
 def write_log(folder: Path, rows: list[dict]) -> None:
+    """A log as a run leaves it: whole at any time, for the monitor may look while it is written anew."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.csv").open("w", newline="") as log:
+    with atomic_path(folder / "log.csv") as temporary, temporary.open("w", newline="") as log:
         writer = csv.DictWriter(log, rows[-1])
         writer.writeheader()
         writer.writerows(rows)
