@@ -103,7 +103,7 @@ def test_nothing_of_the_group_outlives_its_run(tmp_path):
     )
     done = run(command(2, script))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+    assert "".join(done.stdout.split()) == "[][]"  # one of each; their line ends may change places
 
 
 def test_two_processes_leave_one_log_and_one_set_of_weights(shared):
