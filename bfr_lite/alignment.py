@@ -102,16 +102,22 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> Tensor:
     then the mean of every block. Outside its frame the source is reflected, and the reflection blurred.
     """
     image = as_rgb(image)
+    out = warp_by_area(image, matrix, (size, size), cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
+    out = _soften_outside(out, _outside(image.shape[:2], matrix, size))
+    return torch.from_numpy(np.ascontiguousarray(out.transpose(2, 0, 1)) / 255).clamp_(0, 1)
+
+
+def warp_by_area(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], kind: int, border: int) -> np.ndarray:
+    """`image` under the similarity `matrix` (2, 3), float32, (width, height) = `shape`; shrinking takes means.
+
+    kind, border: OpenCV's interpolation and border, on a grid as fine as the source.
+    """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     factor = max(1, math.ceil(1 / scale - 1e-6))
     fine = matrix * factor
     fine[:, 2] += (factor - 1) / 2  # the centre of a pixel is the centre of its block
-    out = cv2.warpAffine(
-        image, fine, (size * factor, size * factor), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
-    out = cv2.resize(out.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    out = _soften_outside(out, _outside(image.shape[:2], matrix, size))
-    return torch.from_numpy(np.ascontiguousarray(out.transpose(2, 0, 1)) / 255).clamp_(0, 1)
+    out = cv2.warpAffine(image, fine, (shape[0] * factor, shape[1] * factor), flags=kind, borderMode=border)
+    return cv2.resize(out.astype(np.float32), shape, interpolation=cv2.INTER_AREA)
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bfr_lite.alignment import warp_by_area
 from bfr_lite.images import tensor_to_uint8
 
 # The face as an ellipse in the FFHQ position, in shares of the crop: hairline to chin, cheek to cheek.
@@ -77,26 +78,12 @@ def paste(canvas: np.ndarray, restored: Tensor, mask: np.ndarray, matrix: np.nda
     if left >= right or top >= bottom:
         return
     to_crop[:, 2] += to_crop[:, :2] @ (left, top)
-    shape = (right - left, bottom - top)
-    face = _warp_back(tensor_to_uint8(restored), to_crop, shape, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-    weight = _warp_back(mask, to_crop, shape, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
+    there, shape = cv2.invertAffineTransform(to_crop), (right - left, bottom - top)
+    face = warp_by_area(tensor_to_uint8(restored), there, shape, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    weight = warp_by_area(mask, there, shape, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[..., None]
     part = canvas[top:bottom, left:right]
-    blended = part + weight * (face.astype(np.float32) - part)
+    blended = part + weight * (face - part)
     part[...] = np.where(weight > 0, blended.round().clip(0, 255), part).astype(np.uint8)
-
-
-def _warp_back(picture: np.ndarray, to_crop: np.ndarray, shape: tuple[int, int], kind: int, border: int) -> np.ndarray:
-    """`picture` where `to_crop` finds it from pixels of a part of the canvas, (width, height) = `shape`.
-
-    A face that is smaller in the photo than its crop is shrunk by the mean over each pixel, as `alignment.warp` does.
-    """
-    factor = max(1, math.ceil(math.hypot(to_crop[0, 0], to_crop[1, 0]) - 1e-6))
-    fine = to_crop.copy()  # from pixels of a finer grid, whose centres lie about those of the canvas
-    fine[:, 2] += to_crop[:, :2] @ np.full(2, (1 / factor - 1) / 2)
-    fine[:, :2] /= factor
-    dsize = (factor * shape[0], factor * shape[1])
-    warped = cv2.warpAffine(picture, fine, dsize, flags=kind | cv2.WARP_INVERSE_MAP, borderMode=border)
-    return warped if factor == 1 else cv2.resize(warped, shape, interpolation=cv2.INTER_AREA)
 
 
 def _rectangle(to_crop: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

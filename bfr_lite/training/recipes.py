@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bfr_lite.checkpoints import load_discriminator, load_generator, save_weight
 from bfr_lite.data import FaceDataset
 from bfr_lite.machine import command_line, hardware, versions
 from bfr_lite.presets import Preset
+from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import Progress, RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.restorer import RestorerConfig, RestorerTask
@@ -136,7 +136,6 @@ def _plain(config: PriorConfig | RestorerConfig) -> dict[str, object]:
 
 def _history(folder: Path) -> dict[str, object]:
     """Steps, pictures and hours of a run, read off its log."""
-    with (folder / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = whole_rows(folder / "log.csv")
     hours = sum(float(row["seconds"]) for row in rows) / 3600
     return {"steps": int(rows[-1]["step"]), "images_seen": int(rows[-1]["images"]), "hours": round(hours, 3)}

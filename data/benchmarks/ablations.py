@@ -8,8 +8,8 @@ Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run s
 measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
 seed of the damage fixed. A run leaves a file in the folder of `--runs`, so several processes may share the work, each
 with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not made again.
-`--table` gathers those of `--images` pictures into ablations.json and ablations.md beside this script. Spread is the
-standard deviation over seeds, which change initial weights, order and luck of the training.
+`--table` gathers them into ablations.json, and those of `--images` pictures into ablations.md, beside this script.
+Spread is the standard deviation over seeds, which change initial weights, order and luck of the training.
 """
 
 from __future__ import annotations
@@ -245,11 +245,12 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="write ablations.json and ablations.md of what is there")
     args = parser.parse_args()
     if args.table:
-        runs = [one for one in gathered(args.runs) if one["images"] in (0, args.images)]
-        for path, text in ((RESULT, json.dumps(runs, indent=1) + "\n"), (RESULT.with_suffix(".md"), tables(runs))):
+        runs = gathered(args.runs)
+        shown = tables([one for one in runs if one["images"] in (0, args.images)])
+        for path, text in ((RESULT, json.dumps(runs, indent=1) + "\n"), (RESULT.with_suffix(".md"), shown)):
             with atomic_path(path) as temporary:
                 temporary.write_text(text)
-        print(tables(runs))
+        print(shown)
         return
     keep_freed_memory()
     accelerator = Accelerator(cpu=True)

@@ -62,6 +62,18 @@ def state_of(task) -> dict[str, torch.Tensor]:
     }
 
 
+def interrupt_in_step(number: int, task) -> None:
+    """Let somebody press Ctrl-C while `task` takes its step `number`."""
+    plain_step = task.step
+
+    def step(current, *rest):
+        if current == number:
+            signal.raise_signal(signal.SIGINT)
+        return plain_step(current, *rest)
+
+    task.step = step
+
+
 def run_config(folder, images: int, **options) -> RunConfig:
     return RunConfig(folder, images, batch=4, log_every=2, sample_every=100, **options)
 
@@ -117,14 +129,7 @@ def test_learning_rates_cool_down_over_the_last_part_of_a_run():
 def test_interrupted_run_cools_down_like_an_uninterrupted_one(tmp_path):
     whole, first, second = prior_task(), prior_task(), prior_task()
     run(whole, run_config(tmp_path / "whole", 24, cooldown=0.5), 20, Accelerator(cpu=True))
-    plain_step = first.step
-
-    def step(number, *rest):
-        if number == 4:
-            signal.raise_signal(signal.SIGINT)
-        return plain_step(number, *rest)
-
-    first.step = step
+    interrupt_in_step(4, first)
     assert not run(first, run_config(tmp_path / "parts", 24, cooldown=0.5), 20, Accelerator(cpu=True)).finished
     run(second, run_config(tmp_path / "parts", 24, cooldown=0.5), 20, Accelerator(cpu=True))
     resumed = state_of(second)
@@ -168,14 +173,7 @@ def test_training_touches_no_global_generator(tmp_path):
 
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
     task = prior_task()
-    plain_step = task.step
-
-    def step(number, *rest):
-        if number == 2:
-            signal.raise_signal(signal.SIGINT)
-        return plain_step(number, *rest)
-
-    task.step = step
+    interrupt_in_step(2, task)
     stopped = run(task, run_config(tmp_path, 10**6), 20, Accelerator(cpu=True))
     assert not stopped.finished and stopped.steps == 3
     resumed = run(prior_task(), run_config(tmp_path, stopped.images + 4), 20, Accelerator(cpu=True))
