@@ -45,9 +45,11 @@ class DegradationRanges:
 
 
 # Wang et al. 2021 (GFPGAN); Zhou et al. 2022 (CodeFormer), stage 2; Lin et al. 2023 (DiffBIR), stage 1. With "none" a
-# restorer is shown that a clean face is to be left alone.
+# restorer is shown that a clean face is to be left alone, with "shrunk" one that was only small in its photo: the most
+# common damage of all, and without blur, noise or JPEG outside the published ranges.
 NAMED_RANGES = {
     "none": DegradationRanges(),
+    "shrunk": DegradationRanges(down=(1, 16)),
     "gfpgan": DegradationRanges((0.1, 10), (0.8, 8), (0, 20), (60, 100), 0.5, 20, 0.3, 0.01),
     "codeformer": DegradationRanges((1, 15), (4, 30), (0, 20), (30, 80)),
     "diffbir": DegradationRanges((0.1, 12), (1, 12), (0, 15), (30, 100)),

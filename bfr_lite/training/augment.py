@@ -8,12 +8,14 @@ discriminator has begun to know the portraits. All of them all the time leave a 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bfr_lite.jpeg import rgb_to_ycbcr, ycbcr_to_rgb
 from bfr_lite.pose import MOST_PITCH, MOST_YAW, turn
 from bfr_lite.rows import draw_rows
 
@@ -114,8 +116,12 @@ def random_similarity(
 
 
 def vary(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Mirror half of the portraits, and change light and colour, so that few portraits stand for many."""
-    return _colour(random_flip(images, rng), rng, strength=0.5).clamp(0, 1)
+    """Mirror half of the portraits, and change light and colour, so that few portraits stand for many.
+
+    A quarter are recoloured beyond anything portraits have: whoever learns which colours are likely paints dark suits
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input.
+    """
+    return _recolour(_colour(random_flip(images, rng), rng, strength=0.5), rng, share=0.25).clamp(0, 1)
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -133,6 +139,19 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     images = grey + (images - grey) * (2 * saturation)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (images - mean) * (contrast + 0.5)
+
+
+def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:
+    """In `share` of the pictures, turn all hues by the same angle, any, and make colours up to twice as strong or weak.
+
+    Brightness stays.
+    """
+    chosen, turned, strength = (_uniform(images, rng) for _ in range(3))
+    turned, strength = 2 * math.pi * turned, 4 ** (strength - 0.5)
+    cos, sin = (part[:, None, None] for part in (strength * turned.cos(), strength * turned.sin()))
+    brightness, blue, red = rgb_to_ycbcr(images).unbind(dim=1)
+    recoloured = torch.stack([brightness, cos * blue - sin * red, sin * blue + cos * red], dim=1)
+    return torch.where((chosen < share)[:, None, None, None], ycbcr_to_rgb(recoloured), images)
 
 
 def _translate(images: Tensor, rng: torch.Generator, ratio: float = 1 / 8) -> Tensor:

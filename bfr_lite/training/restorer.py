@@ -31,7 +31,14 @@ from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discrimin
 from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
-from bfr_lite.training.losses import charbonnier, feature_distance, nearer, trust_distance
+from bfr_lite.training.losses import (
+    charbonnier,
+    feature_distance,
+    landmark_weight,
+    middle,
+    nearer,
+    trust_distance,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class RestorerConfig:
 
     preset: Preset
     weights: LossWeights = field(default_factory=LossWeights)
-    degradations: tuple[str, ...] = ("gfpgan",) * 5 + ("codeformer",) * 2 + ("none",)
+    degradations: tuple[str, ...] = ("gfpgan",) * 4 + ("codeformer",) * 2 + ("shrunk", "none")
     lr: float = 1e-3
     generator_lr: float = 5e-4
     discriminator_lr: float = 1e-3
@@ -129,6 +136,7 @@ class RestorerTask:
         }
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
+        self.landmark_weight = landmark_weight(config.preset.size).to(accelerator.device)
         self.eye = ImageNetFeatures().to(accelerator.device) if config.weights.perceptual else None
         groups = [
             {"params": list(restorer.codec.parameters()), "lr": config.lr},
@@ -200,7 +208,7 @@ class RestorerTask:
         """
         drawn = stages["drawn"]
         with self.accelerator.autocast():
-            losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean).mean()}
+            losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean, self.landmark_weight).mean()}
             if weights.trust:
                 wanted = nearer(output.pyramid[self.config.preset.size], drawn, batch.clean)
                 losses["trust"] = weights.trust * (fidelity * trust_distance(stages["trust"], wanted)).mean()
@@ -209,7 +217,9 @@ class RestorerTask:
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
                 losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
             if self.eye:
-                distance = perceptual_distance(self.eye, drawn, batch.clean)
+                nearby = torch.rand((), generator=rng) < 0.5  # eyes and mouth are small in the whole picture
+                seen = [middle(images) if nearby else images for images in (drawn, batch.clean)]
+                distance = perceptual_distance(self.eye, *seen)
                 losses["perceptual"] = weights.perceptual * distance.mean()
             if weights.adversarial or weights.feature:
                 losses |= self._judged(weights, batch.clean, drawn, fidelity, rng)
