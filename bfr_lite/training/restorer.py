@@ -35,8 +35,8 @@ from bfr_lite.training.losses import (
     charbonnier,
     feature_distance,
     landmark_weight,
-    middle,
     nearer,
+    seen,
     trust_distance,
 )
 
@@ -217,9 +217,7 @@ class RestorerTask:
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
                 losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
             if self.eye:
-                nearby = torch.rand((), generator=rng) < 0.5  # eyes and mouth are small in the whole picture
-                seen = [middle(images) if nearby else images for images in (drawn, batch.clean)]
-                distance = perceptual_distance(self.eye, *seen)
+                distance = perceptual_distance(self.eye, seen(drawn), seen(batch.clean))
                 losses["perceptual"] = weights.perceptual * distance.mean()
             if weights.adversarial or weights.feature:
                 losses |= self._judged(weights, batch.clean, drawn, fidelity, rng)
