@@ -53,7 +53,7 @@ class Degradation:
 
     @classmethod
     def named(cls, name: str, size: int) -> Degradation:
-        """The published ranges `gfpgan`, `codeformer` (its stage 2, the severe one) or `diffbir`."""
+        """The published ranges `gfpgan`, `codeformer` (its stage 2, the severe one), `diffbir`; `shrunk`; `none`."""
         if name not in NAMED_RANGES:
             raise DegradationError(f"no degradation named {name!r}; there are {', '.join(NAMED_RANGES)}")
         return cls(NAMED_RANGES[name], size)

@@ -27,7 +27,11 @@ def add_parser(subparsers: Subparsers) -> None:
     add_picture_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--severity", type=float, default=0.5, help="from 0, nearly clean, to 1 (default: 0.5)")
-    how.add_argument("--named", metavar="NAME", help="published ranges: gfpgan, codeformer or diffbir")
+    how.add_argument(
+        "--named",
+        metavar="NAME",
+        help="published ranges: gfpgan, codeformer or diffbir; or shrunk: nothing but smaller, by 1 to 16",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same file name: same degradation (default: 0)")
 
 

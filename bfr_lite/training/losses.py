@@ -55,7 +55,7 @@ def landmark_weight(size: int) -> Tensor:
 
 
 def seen(images: Tensor) -> Tensor:
-    """Aligned faces (B, 3, H, W) as a perceptual distance is to see them: the middle of every second one twice as large.
+    """Aligned faces (B, 3, H, W) as a perceptual distance is to see them: of every second one its middle, enlarged.
 
     Eyes and mouth are small in the whole picture; hair and outline are not in its middle.
     """

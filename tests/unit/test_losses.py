@@ -6,7 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bfr_lite.training.losses import charbonnier, discriminator_loss, feature_distance, generator_loss, r1_penalty
+from bfr_lite.alignment import template
+from bfr_lite.training.losses import (
+    charbonnier,
+    discriminator_loss,
+    feature_distance,
+    generator_loss,
+    landmark_weight,
+    r1_penalty,
+    seen,
+)
 
 
 def draw(*shape, seed=0):
@@ -90,6 +99,45 @@ def test_charbonnier_has_a_finite_gradient_at_zero():
     loss.backward()
     assert loss.item() == pytest.approx(1e-3)
     assert torch.equal(output.grad, torch.zeros(1, 3, 2, 2))
+
+
+def test_charbonnier_weighs_pixels():
+    output, target = draw(2, 3, 4, 4), draw(2, 3, 4, 4, seed=1)
+    weight = torch.zeros(4, 4)
+    weight[1, 2] = 16.0
+    alone = charbonnier(output[..., 1:2, 2:3], target[..., 1:2, 2:3])
+    torch.testing.assert_close(charbonnier(output, target, weight), alone)
+
+
+def test_landmarks_weigh_most():
+    weight = landmark_weight(128)
+    assert weight.shape == (128, 128)
+    for x, y in template(128).round().astype(int):
+        assert weight[y, x] == weight[y - 3 : y + 4, x - 3 : x + 4].max() > 3.9
+    corners = weight[[0, 0, -1, -1], [0, -1, 0, -1]]
+    torch.testing.assert_close(corners, torch.ones(4), atol=1e-3, rtol=0)
+    shrunk = F.avg_pool2d(weight[None, None], 4)[0, 0]  # the same map at every size
+    torch.testing.assert_close(landmark_weight(32), shrunk, atol=0.15, rtol=0)
+
+
+def test_every_second_face_is_seen_by_its_middle():
+    """In a face whose pixels hold their column and row, the middle's do so at twice the scale."""
+    size = 128
+    rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    faces = torch.stack([torch.stack([columns, rows, torch.full_like(rows, i)]) for i in range(5)])
+    found = seen(faces)
+    assert torch.equal(found[:3], faces[::2])
+    assert found[3:, 2].unique().tolist() == [1, 3]
+    inside = found[3, :2, 1:-1, 1:-1]
+    torch.testing.assert_close(inside.diff(dim=2)[0], torch.full_like(inside.diff(dim=2)[0], 0.5))
+    (left, right), (top, bottom) = ((part.min().item(), part.max().item()) for part in inside)
+    points = template(size)
+    assert left < points[:, 0].min() - 15 and right > points[:, 0].max() + 15
+    assert top < points[:, 1].min() - 10 and bottom > points[:, 1].max() + 15
+
+
+def test_a_single_face_is_seen_whole():
+    assert torch.equal(seen(draw(1, 3, 32, 32)), draw(1, 3, 32, 32))
 
 
 def features(seed: int) -> list[torch.Tensor]:
