@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,19 @@ def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor) -> Tensor:
     return kernels / kernels.sum(dim=(1, 2), keepdim=True)
 
 
+def gaussian_taps(sigma: float) -> Tensor:
+    """The row through the middle of a round kernel, (K,), that sums to 1: the kernel is its product with itself."""
+    radius = math.ceil(REACH * sigma)
+    taps = torch.exp(-(torch.arange(-radius, radius + 1.0) / max(sigma, 0.01)).square() / 2)
+    return taps / taps.sum()
+
+
+def check_radius(radius: int, side: int) -> None:
+    """Raise `BlurError` unless a kernel that reaches `radius` pixels finds that many to reflect in `side` pixels."""
+    if radius >= side:
+        raise BlurError(f"a kernel of radius {radius} is too wide for {side} pixels: lower sigma")
+
+
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """Convolve each of (B, 3, H, W) pictures, reflected at its borders, with its own kernel (B, K, K), K odd.
 
@@ -39,8 +54,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     radius = kernels.shape[-1] // 2
     if radius == 0:
         return images
-    if radius >= min(images.shape[-2:]):
-        raise BlurError(f"a kernel of radius {radius} is too wide for {tuple(images.shape[-2:])} pixels: lower sigma")
+    check_radius(radius, min(images.shape[-2:]))
     padded = F.pad(images, (radius,) * 4, mode="reflect")
     height, width = padded.shape[-2:]
     size = (fast_length(height), fast_length(width))

@@ -14,23 +14,23 @@ needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bfr_lite.blur import blur, gaussian_kernels
+from bfr_lite.blur import REACH, blur, gaussian_kernels
 from bfr_lite.degradation_batched import low_resolution_stages
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
 from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
+from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 
 PUBLISHED_SIZE = 512  # published blur sigmas are in pixels of a picture this large
 SMALLEST_SIDE = 4  # pixels; no picture is shrunk below this
 MILDEST_JPEG = 95
-PIXELS_TOGETHER = 2**16  # of the pictures that are blurred in one go, on a CPU
 Codec = Callable[[Tensor, int], Tensor]
 DRAWS = 13  # random numbers per picture, always all drawn, so that ranges can change and the luck stay
 
@@ -132,10 +132,10 @@ class Degradation:
         if not return_stages:
             return torch.cat([stages["output"] for stages in done])
         shown = {
-            name: [F.interpolate(stages[name], images.shape[-2:], mode="nearest-exact") for stages in done]
+            name: torch.cat([F.interpolate(stages[name], images.shape[-2:], mode="nearest-exact") for stages in done])
             for name in done[0]
         }
-        return {"input": images, **{name: torch.cat(pictures) for name, pictures in shown.items()}}
+        return {"input": images, "blur": _blur(images, params), **shown}
 
     def apply_differentiable(self, images: Tensor, params: DegradationParams) -> Tensor:
         """As `apply`, by the differentiable JPEG: gradients reach `images`, except through clamped pixels.
@@ -166,25 +166,39 @@ def low_size(side: int, down: float) -> int:
 
 
 def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> list[dict[str, Tensor]]:
-    """The stages of each picture, in order, (1, 3, height, width).
+    """The stages of each picture from `down` on, in order, (1, 3, height, width).
 
-    Small ones differ in size, so after the blur it goes picture by picture. Only few are blurred together: memory as
-    large as a batch of 512 px asks for goes back to the system after each batch, and takes as long as the blur to get.
+    Small pictures differ in size, so it goes picture by picture.
     """
     _check_fit(images, params)
-    few = max(1, PIXELS_TOGETHER // images[0, 0].numel())
-    blurred = [_blur(images[start : start + few], params[start : start + few]) for start in range(0, len(images), few)]
-    pictures = (one for part in blurred for one in part.split(1))
-    return [_after_blur(picture, one, codec) for picture, one in zip(pictures, params, strict=True)]
+    kernels = _kernels(params)
+    pictures = zip(images.split(1), kernels, params, strict=True)
+    return [
+        _after_shrinking(_shrink(picture, kernel, one), one, images.shape[-2:], codec)
+        for picture, kernel, one in pictures
+    ]
 
 
-def _after_blur(blurred: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:
-    size = blurred.shape[-2:]
-    small = _resize(blurred, tuple(low_size(side, one.down.item()) for side in size))
+def _shrink(picture: Tensor, kernel: Tensor, one: DegradationParams) -> Tensor:
+    """Blur and shrink one picture (1, 3, H, W), square where there is blur.
+
+    A round kernel goes by rows and columns, like shrinking, and both go in one; a turned ellipse does not.
+    """
+    low = [low_size(side, one.down.item()) for side in picture.shape[-2:]]
+    sigma = one.sigma_x.item()
+    if sigma != one.sigma_y.item():
+        return _resize(blur(picture, kernel), low)
+    if sigma == 0:
+        return _resize(picture, low)
+    bands = blurring_bands(picture.shape[-1], low[-1], sigma)
+    return resample(picture, bands, bands).clamp(0, 1)
+
+
+def _after_shrinking(small: Tensor, one: DegradationParams, size: Sequence[int], codec: Codec) -> dict[str, Tensor]:
     noisy = (small + one.noise.item() / 255 * one.noise_pattern(*small.shape[-2:]).to(small)).clamp(0, 1)
     coded = codec(noisy, one.quality.item()) if one.quality.item() else noisy
     up = _resize(coded, size)
-    return {"blur": blurred, "down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
+    return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
 
 
 def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
@@ -200,7 +214,19 @@ def _check_fit(images: Tensor, params: DegradationParams) -> None:
 
 
 def _blur(images: Tensor, params: DegradationParams) -> Tensor:
-    return blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
+    if not images.is_cpu:
+        return blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
+    pictures = zip(images.split(1), _kernels(params), strict=True)
+    return torch.cat([blur(picture, kernel) for picture, kernel in pictures])
+
+
+def _kernels(params: DegradationParams) -> list[Tensor]:
+    """The kernel of each picture, (1, K, K), no wider than its own sigmas ask for: small ones are quicker."""
+    kernels = gaussian_kernels(params.sigma_x, params.sigma_y, params.angle)
+    radii = (REACH * torch.maximum(params.sigma_x, params.sigma_y)).ceil().long().tolist()
+    beyond = [kernels.shape[-1] // 2 - radius for radius in radii]
+    sides = [slice(outside, kernels.shape[-1] - outside) for outside in beyond]
+    return [kernel[:, side, side] for kernel, side in zip(kernels.split(1), sides, strict=True)]
 
 
 def _colour(images: Tensor, params: DegradationParams) -> Tensor:
@@ -214,10 +240,11 @@ def _colour(images: Tensor, params: DegradationParams) -> Tensor:
     return torch.where(grey, luma(shifted), shifted)
 
 
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    if images.shape[-2:] == size:
+def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
+    if list(images.shape[-2:]) == list(size):
         return images
-    return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    bands = [bicubic_bands(before, after) for before, after in zip(images.shape[-2:], size, strict=True)]
+    return resample(images, *bands).clamp(0, 1)
 
 
 def _between(limits: tuple[float, float], u: Tensor) -> Tensor:

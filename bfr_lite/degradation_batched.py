@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bfr_lite.degradation_params import DegradationParams
 from bfr_lite.jpeg import MCU, jpeg_differentiable, repeat_last
+from bfr_lite.resample import bicubic_matrices
 
 
 def low_resolution_stages(images: Tensor, params: DegradationParams, sizes: Tensor) -> Tensor:
@@ -39,20 +40,5 @@ def _resize(images: Tensor, before: Tensor, after: Tensor, canvas: list[int]) ->
         bicubic_matrices(before[:, axis], after[:, axis], images.shape[2 + axis], canvas[axis]).to(images)
         for axis in (0, 1)
     )
-    return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)
-
-
-def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> Tensor:
-    """Matrices (B, rows, columns) that resample `before` (B,) values to `after` (B,): antialiased bicubic.
-
-    The weights of `F.interpolate(..., mode="bicubic", antialias=True)`: Keys' cubic with a = -1/2, as wide as the
-    pixels of the smaller picture. Rows beyond `after` and columns beyond `before` are zero.
-    """
-    before, after = before.double()[:, None, None], after.double()[:, None, None]
-    here = torch.arange(columns, device=before.device, dtype=before.dtype)
-    there = torch.arange(rows, device=before.device, dtype=before.dtype)[:, None]
-    scale = before / after
-    x = (here + 0.5 - scale * (there + 0.5)).abs() / scale.clamp(min=1)
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0)) * (here < before) * (there < after)
-    return (weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)).float()
+    with torch.autocast(images.device.type, enabled=False):  # in 16 bits, pictures would be off by whole grey levels
+        return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)

@@ -8,17 +8,17 @@ JPEG can be had without it.
 
 from __future__ import annotations
 
-import io
 import math
 
+import cv2
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from bfr_lite.images import check_images, pil_to_tensor, tensor_to_pil
+from bfr_lite.images import check_images, tensor_to_uint8
 
 BLOCK = 8
+SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 MCU = 2 * BLOCK  # with halved colour planes the codec works on 16x16 pixels at a time
 
 # T.81, Annex K.1: how coarsely each of the 8x8 frequencies is kept at quality 50, in brightness and colour.
@@ -52,7 +52,7 @@ class QualityError(ValueError):
 
 
 def jpeg(images: Tensor, quality: int | Tensor) -> Tensor:
-    """Send pictures through the real JPEG codec (Pillow, 4:2:0).
+    """Send pictures through the real JPEG codec (libjpeg-turbo, by OpenCV; 4:2:0).
 
     `images` (B, 3, H, W) in [0, 1]; `quality` 1 to 100, one for all or an integer tensor (B,). Returns the
     same shape, dtype and device; no gradient passes. Raises `ImageError` and `QualityError`.
@@ -193,10 +193,10 @@ def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:
 
 
 def _through_file(image: Tensor, quality: int) -> Tensor:
-    file = io.BytesIO()
-    tensor_to_pil(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    with Image.open(file) as picture:
-        return pil_to_tensor(picture)
+    pixels = torch.from_numpy(tensor_to_uint8(image)).flip(2).numpy()  # OpenCV has blue first
+    _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *SAMPLING])
+    pixels = torch.from_numpy(cv2.imdecode(file, cv2.IMREAD_COLOR))
+    return pixels.flip(2).permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format) / 255
 
 
 def _qualities(quality: int | Tensor, batch: int) -> list[int]:

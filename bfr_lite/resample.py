@@ -1,0 +1,97 @@
+"""Shrinking, enlarging and round blur as products with banded matrices, on a CPU.
+
+Each pixel of a resized picture depends on a few neighbours, so the matrix that makes a column of them is zero but for a
+band along its diagonal. Here it is cut into blocks of rows, each with its part of the band. A round Gaussian is a
+product of two such matrices, as shrinking is; the product of both is one more, and blurs only where a pixel remains.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bfr_lite.blur import check_radius, gaussian_taps
+
+BLOCK_ROWS = 32  # few enough that a block holds few zeros, enough to keep a core busy
+
+
+class Block(NamedTuple):
+    """Rows of a banded matrix: `weights` (rows, columns) of the inputs from `start` on; all others weigh nothing."""
+
+    start: int
+    weights: Tensor
+
+
+Bands = tuple[Block, ...]
+
+
+def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> Tensor:
+    """Matrices (B, rows, columns) that resample `before` (B,) values to `after` (B,): antialiased bicubic.
+
+    The weights of `F.interpolate(..., mode="bicubic", antialias=True)`: Keys' cubic with a = -1/2, as wide as the
+    pixels of the smaller picture. Rows beyond `after` and columns beyond `before` are zero.
+    """
+    before, after = before.double()[:, None, None], after.double()[:, None, None]
+    here = torch.arange(columns, device=before.device, dtype=before.dtype)
+    there = torch.arange(rows, device=before.device, dtype=before.dtype)[:, None]
+    scale = before / after
+    x = (here + 0.5 - scale * (there + 0.5)).abs() / scale.clamp(min=1)
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0)) * (here < before) * (there < after)
+    return (weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)).float()
+
+
+@lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # kept for later calls, which may train
+def bicubic_bands(before: int, after: int) -> Bands:
+    """Bands that resample `before` values to `after`, see `bicubic_matrices`."""
+    matrix = bicubic_matrices(torch.tensor([before]), torch.tensor([after]), before, after)[0]
+    blocks = []
+    for rows in matrix.split(BLOCK_ROWS):
+        used = rows.any(dim=0).nonzero()
+        start, stop = int(used[0]), int(used[-1]) + 1
+        blocks.append(Block(start, rows[:, start:stop].clone()))
+    return tuple(blocks)
+
+
+def blurring_bands(before: int, after: int, sigma: float) -> Bands:
+    """As `bicubic_bands`, after a Gaussian blur of `sigma` pixels of `before`, reflected at both ends.
+
+    Raises `BlurError` where the blur reaches beyond a mirror image of the picture.
+    """
+    taps = gaussian_taps(sigma)
+    radius = len(taps) // 2
+    check_radius(radius, before)
+    bands = bicubic_bands(before, after)
+    widest = max(block.weights.shape[1] for block in bands)
+    # one row a pixel, each with all taps, each one pixel further: the blur of `widest` pixels, whichever they are
+    shifted = torch.cat([taps, taps.new_zeros(widest)]).repeat(widest)
+    shifted = shifted[: widest * (widest + 2 * radius)].view(widest, -1)
+    blurred = []
+    for start, weights in bands:
+        count = weights.shape[1]
+        wide = weights @ shifted[:count, : count + 2 * radius]
+        blurred.append(_reflected(start - radius, wide, before))
+    return tuple(blurred)
+
+
+def resample(images: Tensor, rows: Bands, columns: Bands) -> Tensor:
+    """Resample (..., H, W) to (..., H', W') by bands for its rows (H to H') and columns (W to W'); differentiable."""
+    with torch.autocast(images.device.type, enabled=False):  # in 16 bits, pictures would be off by whole grey levels
+        parts = [weights.to(images) @ images[..., start : start + weights.shape[1], :] for start, weights in rows]
+        images = torch.cat(parts, dim=-2)
+        parts = [images[..., start : start + weights.shape[1]] @ weights.T.to(images) for start, weights in columns]
+        return torch.cat(parts, dim=-1)
+
+
+def _reflected(start: int, wide: Tensor, length: int) -> Block:
+    """Fold back what of `wide` (rows, columns), from column `start` on, lies outside of `length` columns."""
+    left, right = max(0, -start), max(0, start + wide.shape[1] - length)
+    if left:
+        wide[:, left + 1 : 2 * left + 1] += wide[:, :left].flip(1)
+    if right:
+        wide[:, -2 * right - 1 : -right - 1] += wide[:, -right:].flip(1)
+    return Block(start + left, wide[:, left : wide.shape[1] - right])
