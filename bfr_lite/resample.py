@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bfr_lite.blur import check_radius, gaussian_taps
 
-BLOCK_ROWS = 32  # few enough that a block holds few zeros, enough to keep a core busy
+BLOCK = 64  # pixels that a block of rows spans, before or after: few hold few zeros, many keep a core busy
 
 
 class Block(NamedTuple):
@@ -50,7 +50,7 @@ def bicubic_bands(before: int, after: int) -> Bands:
     """Bands that resample `before` values to `after`, see `bicubic_matrices`."""
     matrix = bicubic_matrices(torch.tensor([before]), torch.tensor([after]), before, after)[0]
     blocks = []
-    for rows in matrix.split(BLOCK_ROWS):
+    for rows in matrix.split(max(1, BLOCK * after // max(before, after))):
         used = rows.any(dim=0).nonzero()
         start, stop = int(used[0]), int(used[-1]) + 1
         blocks.append(Block(start, rows[:, start:stop].clone()))
