@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -175,23 +176,33 @@ def memory(quick: bool) -> list[Row]:
     return rows
 
 
-def flops(quick: bool) -> list[Row]:
+def flops(quick: bool, missing: list[str]) -> list[Row]:
     """FLOP/s of the generator's training step as a share of those of one large float32 convolution.
 
     With few channels there is little to multiply for every number that is read: the official widths show what the code
-    is worth, `lite` what is left of it on a network for laptops.
+    is worth, `lite` what is left of it on a network for laptops, and what torch.compile, which goes over the memory
+    less often, can add.
     """
     torch.set_num_threads(1)
     near, channels, rows = {"memory_format": torch.channels_last}, 16 if quick else 256, []
     x, weight = torch.randn(8, channels, 32, 32).to(**near), torch.randn(channels, channels, 3, 3).to(**near)
-    cases = {"lite": (LITE, 8), "128 px at the official widths": (GANConfig(128), 2)}
+    cases = {
+        "lite": (LITE, 8),
+        "lite by torch.compile": (LITE, 8),
+        "128 px at the official widths": (GANConfig(128), 2),
+    }
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        missing.append("torch.compile (no C++ compiler)")
+        del cases["lite by torch.compile"]
     for name, (config, batch) in {"tiny": (TINY, 2)}.items() if quick else cases.items():
         generator = Generator(config)
+        drawing = torch.compile(generator) if "compile" in name else generator
         ws = generator.sample(batch, torch.Generator().manual_seed(0)).detach()
-        step = train(generator, lambda generator=generator, ws=ws: generator(ws))
+        step = train(generator, lambda drawing=drawing, ws=ws: drawing(ws))
         tasks = {"step": step, "plain": lambda: F.conv2d(x, weight, padding=1)}
         seconds, rate = take_turns(tasks, 1 if quick else 7, time.process_time), {}
-        for key, task in tasks.items():
+        counted = tasks | {"step": train(generator, lambda generator=generator, ws=ws: generator(ws))}
+        for key, task in counted.items():
             with FlopCounterMode(display=False) as counter:
                 task()
             rate[key] = counter.get_total_flops() / statistics.median(seconds[key]) / 1e9
@@ -253,7 +264,7 @@ def main() -> None:
     keep_freed_memory()  # for all alike
     threads, missing = torch.get_num_threads(), []
     machine = f"{hardware()}, {torch.backends.cpu.get_cpu_capability()}"
-    rows = generators(options.quick, missing) + degradations(options.quick, missing) + flops(options.quick)
+    rows = generators(options.quick, missing) + degradations(options.quick, missing) + flops(options.quick, missing)
     rows += restoring(options.quick, threads) + memory(options.quick) + cold_start(options.quick)
     report = {
         "command": f"python data/benchmarks/speed.py{' --quick' if options.quick else ''}",
