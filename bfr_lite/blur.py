@@ -34,7 +34,10 @@ def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor) -> Tensor:
 
 
 def gaussian_taps(sigma: float) -> Tensor:
-    """The row through the middle of a round kernel, (K,), that sums to 1: the kernel is its product with itself."""
+    """The row through the middle of a round kernel of `sigma` pixels, (2 ceil(4 sigma) + 1,), brought to the sum 1.
+
+    The kernel is its product with itself.
+    """
     radius = math.ceil(REACH * sigma)
     taps = torch.exp(-(torch.arange(-radius, radius + 1.0) / max(sigma, 0.01)).square() / 2)
     return taps / taps.sum()

@@ -14,18 +14,19 @@ needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bfr_lite.blur import REACH, blur, gaussian_kernels
+from bfr_lite.blur import blur, gaussian_kernels
 from bfr_lite.degradation_batched import low_resolution_stages
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
 from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
+from bfr_lite.layers import full_precision
 from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 
 PUBLISHED_SIZE = 512  # published blur sigmas are in pixels of a picture this large
@@ -53,7 +54,10 @@ class Degradation:
 
     @classmethod
     def named(cls, name: str, size: int) -> Degradation:
-        """The published ranges `gfpgan`, `codeformer` (its stage 2, the severe one), `diffbir`; `shrunk`; `none`."""
+        """The published ranges `gfpgan`, `codeformer` (its stage 2, the severe one) or `diffbir`; `shrunk`; or `none`.
+
+        `shrunk` only shrinks, by 1 to 16; `none` leaves pictures as they are.
+        """
         if name not in NAMED_RANGES:
             raise DegradationError(f"no degradation named {name!r}; there are {', '.join(NAMED_RANGES)}")
         return cls(NAMED_RANGES[name], size)
@@ -123,19 +127,21 @@ class Degradation:
 
         With `return_stages`, a dict of every stage in order: `input`, `blur`, `down`, `noise`, `jpeg`, `up`,
         `output`, each (B, 3, H, W); `down`, `noise` and `jpeg`, whose true size is `low_size`, are enlarged
-        to it by repeating pixels. Raises `ImageError` and `DegradationError`.
+        to it by repeating pixels. Raises `ImageError`, `DegradationError` and `BlurError`.
         """
         if not (images.is_cpu or return_stages):
             return self.apply_differentiable(images, params)
         check_images(images, self.size)
-        done = _degrade(images, params, jpeg)
+        with full_precision(images):
+            done = _degrade(images, params, jpeg)
         if not return_stages:
             return torch.cat([stages["output"] for stages in done])
         shown = {
             name: torch.cat([F.interpolate(stages[name], images.shape[-2:], mode="nearest-exact") for stages in done])
             for name in done[0]
         }
-        return {"input": images, "blur": _blur(images, params), **shown}
+        blurred = [_blur(picture, one) for picture, one in zip(images.split(1), params, strict=True)]
+        return {"input": images, "blur": torch.cat(blurred), **shown}
 
     def apply_differentiable(self, images: Tensor, params: DegradationParams) -> Tensor:
         """As `apply`, by the differentiable JPEG: gradients reach `images`, except through clamped pixels.
@@ -143,9 +149,10 @@ class Degradation:
         A generator's output may be given as it is: it need not lie in [0, 1] exactly.
         """
         check_images(images.detach().clamp(0, 1), self.size)
-        if images.is_cpu:
-            return torch.cat([stages["output"] for stages in _degrade(images, params, jpeg_differentiable)])
-        return _degrade_together(images, params)
+        with full_precision(images):
+            if images.is_cpu:
+                return torch.cat([stages["output"] for stages in _degrade(images, params, jpeg_differentiable)])
+            return _degrade_together(images, params)
 
 
 def degrade(images: Tensor, severity: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
@@ -171,34 +178,30 @@ def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> list[di
     Small pictures differ in size, so it goes picture by picture.
     """
     _check_fit(images, params)
-    kernels = _kernels(params)
-    pictures = zip(images.split(1), kernels, params, strict=True)
-    return [
-        _after_shrinking(_shrink(picture, kernel, one), one, images.shape[-2:], codec)
-        for picture, kernel, one in pictures
-    ]
+    return [_degrade_one(picture, one, codec) for picture, one in zip(images.split(1), params, strict=True)]
 
 
-def _shrink(picture: Tensor, kernel: Tensor, one: DegradationParams) -> Tensor:
-    """Blur and shrink one picture (1, 3, H, W), square where there is blur.
+def _degrade_one(picture: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:
+    small = _shrink(picture, one)
+    noisy = (small + one.noise.item() / 255 * one.noise_pattern(*small.shape[-2:]).to(small)).clamp(0, 1)
+    coded = codec(noisy, one.quality.item()) if one.quality.item() else noisy
+    up = _resize(coded, picture.shape[-2:])
+    return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
+
+
+def _shrink(picture: Tensor, one: DegradationParams) -> Tensor:
+    """Blur and shrink one picture (1, 3, H, W).
 
     A round kernel goes by rows and columns, like shrinking, and both go in one; a turned ellipse does not.
     """
-    low = [low_size(side, one.down.item()) for side in picture.shape[-2:]]
-    sigma = one.sigma_x.item()
+    size, sigma = picture.shape[-2:], one.sigma_x.item()
+    low = tuple(low_size(side, one.down.item()) for side in size)
     if sigma != one.sigma_y.item():
-        return _resize(blur(picture, kernel), low)
+        return _resize(_blur(picture, one), low)
     if sigma == 0:
         return _resize(picture, low)
-    bands = blurring_bands(picture.shape[-1], low[-1], sigma)
-    return resample(picture, bands, bands).clamp(0, 1)
-
-
-def _after_shrinking(small: Tensor, one: DegradationParams, size: Sequence[int], codec: Codec) -> dict[str, Tensor]:
-    noisy = (small + one.noise.item() / 255 * one.noise_pattern(*small.shape[-2:]).to(small)).clamp(0, 1)
-    coded = codec(noisy, one.quality.item()) if one.quality.item() else noisy
-    up = _resize(coded, size)
-    return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
+    bands = {sides: blurring_bands(*sides, sigma) for sides in set(zip(size, low, strict=True))}
+    return resample(picture, bands[size[0], low[0]], bands[size[1], low[1]]).clamp(0, 1)
 
 
 def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
@@ -214,19 +217,7 @@ def _check_fit(images: Tensor, params: DegradationParams) -> None:
 
 
 def _blur(images: Tensor, params: DegradationParams) -> Tensor:
-    if not images.is_cpu:
-        return blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
-    pictures = zip(images.split(1), _kernels(params), strict=True)
-    return torch.cat([blur(picture, kernel) for picture, kernel in pictures])
-
-
-def _kernels(params: DegradationParams) -> list[Tensor]:
-    """The kernel of each picture, (1, K, K), no wider than its own sigmas ask for: small ones are quicker."""
-    kernels = gaussian_kernels(params.sigma_x, params.sigma_y, params.angle)
-    radii = (REACH * torch.maximum(params.sigma_x, params.sigma_y)).ceil().long().tolist()
-    beyond = [kernels.shape[-1] // 2 - radius for radius in radii]
-    sides = [slice(outside, kernels.shape[-1] - outside) for outside in beyond]
-    return [kernel[:, side, side] for kernel, side in zip(kernels.split(1), sides, strict=True)]
+    return blur(images, gaussian_kernels(params.sigma_x, params.sigma_y, params.angle))
 
 
 def _colour(images: Tensor, params: DegradationParams) -> Tensor:
@@ -240,11 +231,10 @@ def _colour(images: Tensor, params: DegradationParams) -> Tensor:
     return torch.where(grey, luma(shifted), shifted)
 
 
-def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
-    if list(images.shape[-2:]) == list(size):
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if images.shape[-2:] == size:
         return images
-    bands = [bicubic_bands(before, after) for before, after in zip(images.shape[-2:], size, strict=True)]
-    return resample(images, *bands).clamp(0, 1)
+    return resample(images, *(bicubic_bands(*sides) for sides in zip(images.shape[-2:], size, strict=True))).clamp(0, 1)
 
 
 def _between(limits: tuple[float, float], u: Tensor) -> Tensor:

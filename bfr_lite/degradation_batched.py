@@ -40,5 +40,4 @@ def _resize(images: Tensor, before: Tensor, after: Tensor, canvas: list[int]) ->
         bicubic_matrices(before[:, axis], after[:, axis], images.shape[2 + axis], canvas[axis]).to(images)
         for axis in (0, 1)
     )
-    with torch.autocast(images.device.type, enabled=False):  # in 16 bits, pictures would be off by whole grey levels
-        return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)
+    return (rows[:, None] @ images @ columns[:, None].mT).clamp(0, 1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bfr_lite.images import check_images, tensor_to_uint8
+from bfr_lite.layers import full_precision
 
 BLOCK = 8
 SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
@@ -77,8 +78,7 @@ def jpeg_differentiable(images: Tensor, quality: int | Tensor, sizes: Tensor | N
     """
     check_images(images)
     qualities = _qualities(quality, len(images))
-    # Under autocast, 16-bit products would be off by whole grey levels.
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images):  # 16-bit products would be off by whole grey levels
         return _compress(images, qualities, sizes)
 
 

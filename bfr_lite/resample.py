@@ -1,4 +1,4 @@
-"""Shrinking, enlarging and round blur as products with banded matrices, on a CPU.
+"""Shrinking, enlarging and round blur as products with matrices: banded ones on a CPU, whole ones for a batch on a GPU.
 
 Each pixel of a resized picture depends on a few neighbours, so the matrix that makes a column of them is zero but for a
 band along its diagonal. Here it is cut into blocks of rows, each with its part of the band. A round Gaussian is a
@@ -7,6 +7,7 @@ product of two such matrices, as shrinking is; the product of both is one more, 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,28 +38,26 @@ def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> 
     before, after = before.double()[:, None, None], after.double()[:, None, None]
     here = torch.arange(columns, device=before.device, dtype=before.dtype)
     there = torch.arange(rows, device=before.device, dtype=before.dtype)[:, None]
-    scale = before / after
-    x = (here + 0.5 - scale * (there + 0.5)).abs() / scale.clamp(min=1)
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0)) * (here < before) * (there < after)
+    weights = _keys_cubic(here, there, before / after) * (here < before) * (there < after)
     return (weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)).float()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)  # of 512 px a few dozen KiB each
 @torch.inference_mode(False)  # kept for later calls, which may train
 def bicubic_bands(before: int, after: int) -> Bands:
-    """Bands that resample `before` values to `after`, see `bicubic_matrices`."""
-    matrix = bicubic_matrices(torch.tensor([before]), torch.tensor([after]), before, after)[0]
-    blocks = []
-    for rows in matrix.split(max(1, BLOCK * after // max(before, after))):
-        used = rows.any(dim=0).nonzero()
-        start, stop = int(used[0]), int(used[-1]) + 1
-        blocks.append(Block(start, rows[:, start:stop].clone()))
+    """Bands that resample `before` >= 1 pixels to `after` >= 1, with the weights of `bicubic_matrices`."""
+    scale, blocks = before / after, []
+    reach = 2 * max(scale, 1)
+    for there in torch.arange(after, dtype=torch.float64).split(max(1, BLOCK * after // max(before, after))):
+        first, last = (scale * (there[end].item() + 0.5) for end in (0, -1))
+        start, stop = max(0, math.floor(first - reach)), min(before, math.ceil(last + reach))
+        weights = _keys_cubic(torch.arange(start, stop, dtype=torch.float64), there[:, None], torch.tensor(scale))
+        blocks.append(Block(start, (weights / weights.sum(dim=1, keepdim=True)).float()))
     return tuple(blocks)
 
 
 def blurring_bands(before: int, after: int, sigma: float) -> Bands:
-    """As `bicubic_bands`, after a Gaussian blur of `sigma` pixels of `before`, reflected at both ends.
+    """As `bicubic_bands`, after a Gaussian blur by `sigma` >= 0, in pixels of `before`, reflected at both ends.
 
     Raises `BlurError` where the blur reaches beyond a mirror image of the picture.
     """
@@ -80,11 +79,17 @@ def blurring_bands(before: int, after: int, sigma: float) -> Bands:
 
 def resample(images: Tensor, rows: Bands, columns: Bands) -> Tensor:
     """Resample (..., H, W) to (..., H', W') by bands for its rows (H to H') and columns (W to W'); differentiable."""
-    with torch.autocast(images.device.type, enabled=False):  # in 16 bits, pictures would be off by whole grey levels
-        parts = [weights.to(images) @ images[..., start : start + weights.shape[1], :] for start, weights in rows]
-        images = torch.cat(parts, dim=-2)
-        parts = [images[..., start : start + weights.shape[1]] @ weights.T.to(images) for start, weights in columns]
-        return torch.cat(parts, dim=-1)
+    parts = [weights.to(images) @ images[..., start : start + weights.shape[1], :] for start, weights in rows]
+    images = torch.cat(parts, dim=-2)
+    parts = [images[..., start : start + weights.shape[1]] @ weights.T.to(images) for start, weights in columns]
+    return torch.cat(parts, dim=-1)
+
+
+def _keys_cubic(here: Tensor, there: Tensor, scale: Tensor) -> Tensor:
+    """What pixels `here`, before, weigh in those `there`, after, not yet normalised; `scale` is before / after."""
+    x = (here + 0.5 - scale * (there + 0.5)).abs() / scale.clamp(min=1)
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0))
 
 
 def _reflected(start: int, wide: Tensor, length: int) -> Block:

@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
     how.add_argument(
         "--named",
         metavar="NAME",
-        help="published ranges: gfpgan, codeformer or diffbir; or shrunk: nothing but smaller, by 1 to 16",
+        help="published ranges: gfpgan, codeformer or diffbir; or shrunk (only smaller, by 1 to 16) or none",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same file name: same degradation (default: 0)")
 

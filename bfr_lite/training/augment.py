@@ -115,13 +115,13 @@ def random_similarity(
     return sampled.clamp(0, 1), moved
 
 
-def vary(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Mirror half of the portraits, and change light and colour, so that few portraits stand for many.
+def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tensor:
+    """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
-    A quarter are recoloured beyond anything portraits have: whoever learns which colours are likely paints dark suits
+    A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
     over whatever a stranger wears; whoever meets any colour learns to read it off the input.
     """
-    return _recolour(_colour(random_flip(images, rng), rng, strength=0.5), rng, share=0.25).clamp(0, 1)
+    return _recolour(_colour(random_flip(images, rng), rng, strength=0.5), rng, recoloured).clamp(0, 1)
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -144,7 +144,7 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
 def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:
     """In `share` of the pictures, turn all hues by the same angle, any, and make colours up to twice as strong or weak.
 
-    Brightness stays.
+    Brightness stays, but for colours that a picture cannot hold.
     """
     chosen, turned, strength = (_uniform(images, rng) for _ in range(3))
     turned, strength = 2 * math.pi * turned, 4 ** (strength - 0.5)

@@ -14,7 +14,7 @@ from bfr_lite.degradation_params import DegradationParams
 from bfr_lite.images import resize
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
-from bfr_lite.training.augment import Misalignment, random_similarity, random_turn, vary
+from bfr_lite.training.augment import Misalignment, random_similarity, random_turn
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,8 @@ def draw_batch(
     rng: torch.Generator,
     device: torch.device,
 ) -> Batch:
-    """Varied `portraits` (P, 3, size, size), then `drawn` faces of `prior`, all damaged by one of `degradations`."""
-    clean = vary(portraits, rng)
-    ws = prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
+    """`portraits` (P, 3, size, size), then `drawn` faces of `prior`, all damaged by one of `degradations`."""
+    clean, ws = portraits, prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
     if drawn:
         ws = draw_rows(lambda n: prior.sample(n, rng, truncation=0.9), drawn, rng)
         clean = torch.cat([clean, prior(ws.to(device), noise=rng).clamp(0, 1).cpu()])

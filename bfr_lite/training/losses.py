@@ -11,7 +11,7 @@ from torch import Tensor
 from bfr_lite.alignment import template
 
 NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
-EMPHASIS, REACH = 3.0, 0.08  # of the landmarks: weight beyond that of any other pixel, and how far, in sides
+SPREAD = 0.08  # standard deviation of a landmark's weight, in sides
 MIDDLE = (0.36, 0.25)  # top and left of the square from brows to chin, half as wide as the picture, in sides
 CAUTION = 4.0  # what trusting wrongly costs against mistrusting wrongly: noise let in shows more than detail left out
 
@@ -36,34 +36,35 @@ def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 4
 
 
-def charbonnier(output: Tensor, target: Tensor, weight: Tensor | float = 1.0, epsilon: float = 1e-3) -> Tensor:
+def charbonnier(output: Tensor, target: Tensor, *, weight: Tensor | float = 1.0, epsilon: float = 1e-3) -> Tensor:
     """A smooth L1 distance of pictures (B, C, H, W), mean of weight * sqrt(d^2 + epsilon^2) over each: (B,).
 
     Forgiving to outliers, with a gradient at zero. `weight` is a number or a map (H, W)."""
     return (weight * ((output - target).square() + epsilon**2).sqrt()).mean(dim=(1, 2, 3))
 
 
-def landmark_weight(size: int) -> Tensor:
-    """What a pixel (size, size) of an aligned face counts: 1, and up to 1 + `EMPHASIS` at eyes, nose and mouth corners.
+def landmark_weight(size: int, emphasis: float) -> Tensor:
+    """What a pixel counts, (size, size) float32: 1, and up to 1 + `emphasis` at eyes, nose and mouth corners.
 
-    A face is told by a tenth of its pixels. GFPGAN (arXiv 2101.04061, 3.4) gives them discriminators of their own.
+    They are where the FFHQ position has them, and about where faces in training have: a face is told by a tenth of its
+    pixels. GFPGAN (arXiv 2101.04061, 3.4) gives them discriminators of their own.
     """
     apart = torch.arange(size) - torch.from_numpy(template(size)).float()[:, :, None]  # (5, x and y, size)
-    bumps = torch.exp(-(apart / (REACH * size)).square() / 2)
+    bumps = torch.exp(-(apart / (SPREAD * size)).square() / 2)
     across, down = bumps[:, 0, None, :], bumps[:, 1, :, None]
-    return 1 + EMPHASIS * (across * down).amax(dim=0)
+    return 1 + emphasis * (across * down).amax(dim=0)
 
 
-def seen(images: Tensor) -> Tensor:
-    """Aligned faces (B, 3, H, W) as a perceptual distance is to see them: of every second one its middle, enlarged.
+def look_closer(faces: Tensor, chosen: Tensor) -> Tensor:
+    """Aligned faces (B, 3, S, S), those `chosen` (B,) by their middle alone, brows to chin, at twice the scale.
 
     Eyes and mouth are small in the whole picture; hair and outline are not in its middle.
     """
-    size = images.shape[-1]
+    size = faces.shape[-1]
     top, left = (round(share * size) for share in MIDDLE)
-    middle = images[1::2, :, top : top + size // 2, left : left + size // 2]
+    middle = faces[..., top : top + size // 2, left : left + size // 2]
     middle = F.interpolate(middle, (size, size), mode="bilinear", align_corners=False)
-    return torch.cat([images[::2], middle])
+    return torch.where(chosen[:, None, None, None], middle, faces)
 
 
 def feature_distance(output: Iterable[Tensor], target: Iterable[Tensor]) -> Tensor:

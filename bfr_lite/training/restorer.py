@@ -26,17 +26,18 @@ from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
 from bfr_lite.images import grid, resize
 from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
+from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
-from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment
+from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment, vary
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import (
     charbonnier,
     feature_distance,
     landmark_weight,
+    look_closer,
     nearer,
-    seen,
     trust_distance,
 )
 
@@ -71,6 +72,8 @@ class RestorerConfig:
         synthetic: share of the batch that the frozen prior draws, when `weights.latent` is not zero.
         turned: share of the portraits that are turned by `pose.turn`.
         misalignment: of the portraits, see `AS_DETECTED`.
+        recoloured: share of the portraits that get any colours, see `vary`.
+        emphasis: of landmarks in `weights.pixel`, see `landmark_weight`.
         r1_gamma, r1_every: as in `PriorConfig`.
         seed: of the initial weights.
     """
@@ -85,6 +88,8 @@ class RestorerConfig:
     synthetic: float = 0.25
     turned: float = 0.5
     misalignment: Misalignment = AS_DETECTED
+    recoloured: float = 0.25
+    emphasis: float = 3.0
     r1_gamma: float | None = None
     r1_every: int = 16
     ema_half_life: float = 2_000
@@ -136,7 +141,7 @@ class RestorerTask:
         }
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
-        self.landmark_weight = landmark_weight(config.preset.size).to(accelerator.device)
+        self.landmark_weight = landmark_weight(config.preset.size, config.emphasis).to(accelerator.device)
         self.eye = ImageNetFeatures().to(accelerator.device) if config.weights.perceptual else None
         groups = [
             {"params": list(restorer.codec.parameters()), "lr": config.lr},
@@ -189,6 +194,7 @@ class RestorerTask:
         chosen = indices[: len(indices) - drawn]
         size = config.preset.size
         portraits = draw_portraits(self.faces, chosen, size, rng, config.turned, config.misalignment)
+        portraits = vary(portraits, rng, config.recoloured)
         return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(
@@ -208,7 +214,7 @@ class RestorerTask:
         """
         drawn = stages["drawn"]
         with self.accelerator.autocast():
-            losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean, self.landmark_weight).mean()}
+            losses = {"pixel": weights.pixel * charbonnier(drawn, batch.clean, weight=self.landmark_weight).mean()}
             if weights.trust:
                 wanted = nearer(output.pyramid[self.config.preset.size], drawn, batch.clean)
                 losses["trust"] = weights.trust * (fidelity * trust_distance(stages["trust"], wanted)).mean()
@@ -217,7 +223,9 @@ class RestorerTask:
                 terms = [charbonnier(picture, targets[r]) for r, picture in output.pyramid.items()]
                 losses["pyramid"] = weights.pyramid * torch.stack(terms).mean()
             if self.eye:
-                distance = perceptual_distance(self.eye, seen(drawn), seen(batch.clean))
+                every_second = draw_rows(lambda n: torch.arange(n) % 2 == 1, len(drawn), rng).to(drawn.device)
+                looks = [look_closer(faces, every_second) for faces in (drawn, batch.clean)]
+                distance = perceptual_distance(self.eye, *looks)
                 losses["perceptual"] = weights.perceptual * distance.mean()
             if weights.adversarial or weights.feature:
                 losses |= self._judged(weights, batch.clean, drawn, fidelity, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -107,6 +108,41 @@ def test_the_degradation_named_none_changes_nothing(apply):
     images = torch.rand(3, 3, 32, 32, generator=seeded())
     none = Degradation.named("none", 32)
     torch.testing.assert_close(apply(none, images, none.sample(3, seeded())), images, atol=1e-6, rtol=0)
+
+
+def test_the_degradation_named_shrunk_only_shrinks():
+    params = Degradation.named("shrunk", 32).sample(500, seeded())
+    assert 1 <= params.down.min() < 1.2 and 15.8 < params.down.max() <= 16
+    idle = (params.sigma_x, params.sigma_y, params.noise, params.quality, params.shift, params.grey)
+    assert not any(values.any() for values in idle)
+
+
+@pytest.mark.parametrize("shape", [(96, 80), (80, 96)])
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_pictures_need_not_be_square(shape, isotropic, portrait):
+    """Blur in pixels, as `bfr-lite degrade` gives it, against the form for whole batches."""
+    images, names = F.interpolate(portrait, shape, mode="bilinear"), ("sigma_x", "sigma_y")
+    params = Degradation.named("gfpgan", 80).sample(1, seeded(3))
+    params = replace(params, quality=0 * params.quality, **dict.fromkeys(names, torch.tensor([1.5])))
+    if not isotropic:
+        params = replace(params, sigma_y=torch.tensor([0.7]))
+    out = Degradation(DegradationRanges(), size=None).apply(images, params)
+    torch.testing.assert_close(out, _degrade_together(images, params), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_mixed_precision_leaves_pictures_alone(isotropic, portrait):
+    """A step in bfloat16 must damage a restored face as the input was damaged."""
+    degradation = Degradation.named("codeformer", 64)
+    portrait = F.interpolate(portrait, (64, 64), mode="bilinear")
+    params = degradation.sample(1, seeded())
+    if isotropic:
+        params = replace(params, sigma_y=params.sigma_x)
+    ways = (degradation.apply_differentiable, degradation.apply)
+    wanted = [way(portrait, params) for way in ways]
+    with torch.autocast("cpu", torch.bfloat16):
+        for way, picture in zip(ways, wanted, strict=True):
+            assert torch.equal(way(portrait, params), picture)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -13,8 +13,8 @@ from bfr_lite.training.losses import (
     feature_distance,
     generator_loss,
     landmark_weight,
+    look_closer,
     r1_penalty,
-    seen,
 )
 
 
@@ -106,38 +106,34 @@ def test_charbonnier_weighs_pixels():
     weight = torch.zeros(4, 4)
     weight[1, 2] = 16.0
     alone = charbonnier(output[..., 1:2, 2:3], target[..., 1:2, 2:3])
-    torch.testing.assert_close(charbonnier(output, target, weight), alone)
+    torch.testing.assert_close(charbonnier(output, target, weight=weight), alone)
 
 
 def test_landmarks_weigh_most():
-    weight = landmark_weight(128)
+    weight = landmark_weight(128, 3.0)
     assert weight.shape == (128, 128)
     for x, y in template(128).round().astype(int):
         assert weight[y, x] == weight[y - 3 : y + 4, x - 3 : x + 4].max() > 3.9
     corners = weight[[0, 0, -1, -1], [0, -1, 0, -1]]
     torch.testing.assert_close(corners, torch.ones(4), atol=1e-3, rtol=0)
     shrunk = F.avg_pool2d(weight[None, None], 4)[0, 0]  # the same map at every size
-    torch.testing.assert_close(landmark_weight(32), shrunk, atol=0.15, rtol=0)
+    torch.testing.assert_close(landmark_weight(32, 3.0), shrunk, atol=0.15, rtol=0)
 
 
-def test_every_second_face_is_seen_by_its_middle():
-    """In a face whose pixels hold their column and row, the middle's do so at twice the scale."""
-    size = 128
+def test_a_closer_look_is_at_the_middle_at_twice_the_scale():
+    """In a face whose pixels hold their column, row and number."""
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
-    faces = torch.stack([torch.stack([columns, rows, torch.full_like(rows, i)]) for i in range(5)])
-    found = seen(faces)
-    assert torch.equal(found[:3], faces[::2])
-    assert found[3:, 2].unique().tolist() == [1, 3]
-    inside = found[3, :2, 1:-1, 1:-1]
-    torch.testing.assert_close(inside.diff(dim=2)[0], torch.full_like(inside.diff(dim=2)[0], 0.5))
+    faces = torch.stack([torch.stack([columns, rows, torch.full_like(rows, i)]) for i in range(4)])
+    found = look_closer(faces, torch.tensor([False, True, False, True]))
+    assert torch.equal(found[::2], faces[::2])
+    assert found[:, 2].amax(dim=(1, 2)).tolist() == [0, 1, 2, 3]
+    inside = found[1, :2, 1:-1, 1:-1]
+    torch.testing.assert_close(inside[0].diff(dim=1), torch.full((126, 125), 0.5))
+    torch.testing.assert_close(inside[1].diff(dim=0), torch.full((125, 126), 0.5))
     (left, right), (top, bottom) = ((part.min().item(), part.max().item()) for part in inside)
-    points = template(size)
+    points = template(128)
     assert left < points[:, 0].min() - 15 and right > points[:, 0].max() + 15
     assert top < points[:, 1].min() - 10 and bottom > points[:, 1].max() + 15
-
-
-def test_a_single_face_is_seen_whole():
-    assert torch.equal(seen(draw(1, 3, 32, 32)), draw(1, 3, 32, 32))
 
 
 def features(seed: int) -> list[torch.Tensor]:
