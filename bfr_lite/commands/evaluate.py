@@ -48,7 +48,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--degradation",
         default="gfpgan",
         metavar="NAME",
-        help="gfpgan, codeformer, diffbir, shrunk, none, severity 0 to 1, or super-resolution x2 to x16 (default: gfpgan)",
+        help="gfpgan, codeformer, diffbir, shrunk, none, severity 0 to 1, super-resolution x2 to x16 (default: gfpgan)",
     )
     parser.add_argument(
         "--benchmark",
