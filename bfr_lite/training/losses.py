@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,21 @@ NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures a
 SPREAD = 0.08  # standard deviation of a landmark's weight, in sides
 MIDDLE = (0.36, 0.25)  # top and left of the square from brows to chin, half as wide as the picture, in sides
 CAUTION = 4.0  # what trusting wrongly costs against mistrusting wrongly: noise let in shows more than detail left out
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term of the restorer; zero turns a term off. Pictures are in [0, 1]."""
+
+    pixel: float = 20.0
+    pyramid: float = 5.0
+    perceptual: float = 1.0
+    feature: float = 0.2
+    adversarial: float = 0.1
+    latent: float = 0.2
+    teacher: float = 0.2
+    redegradation: float = 5.0
+    trust: float = 1.0
 
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import (
+    LossWeights,
     charbonnier,
     feature_distance,
     landmark_weight,
@@ -40,21 +41,6 @@ from bfr_lite.training.losses import (
     nearer,
     trust_distance,
 )
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term; zero turns a term off. Pictures are in [0, 1]."""
-
-    pixel: float = 20.0
-    pyramid: float = 5.0
-    perceptual: float = 1.0
-    feature: float = 0.2
-    adversarial: float = 0.1
-    latent: float = 0.2
-    teacher: float = 0.2
-    redegradation: float = 5.0
-    trust: float = 1.0
 
 
 @dataclass(frozen=True)
