@@ -46,12 +46,12 @@ def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> 
 @torch.inference_mode(False)  # kept for later calls, which may train
 def bicubic_bands(before: int, after: int) -> Bands:
     """Bands that resample `before` >= 1 pixels to `after` >= 1, with the weights of `bicubic_matrices`."""
-    scale, blocks = before / after, []
-    reach = 2 * max(scale, 1)
-    for there in torch.arange(after, dtype=torch.float64).split(max(1, BLOCK * after // max(before, after))):
-        first, last = (scale * (there[end].item() + 0.5) for end in (0, -1))
+    scale, blocks = torch.tensor(before / after, dtype=torch.float64), []
+    reach = 2 * max(scale.item(), 1)
+    for there in torch.arange(after, dtype=scale.dtype).split(max(1, BLOCK * after // max(before, after))):
+        first, last = (scale * (there[[0, -1]] + 0.5)).tolist()
         start, stop = max(0, math.floor(first - reach)), min(before, math.ceil(last + reach))
-        weights = _keys_cubic(torch.arange(start, stop, dtype=torch.float64), there[:, None], torch.tensor(scale))
+        weights = _keys_cubic(torch.arange(start, stop, dtype=scale.dtype), there[:, None], scale)
         blocks.append(Block(start, (weights / weights.sum(dim=1, keepdim=True)).float()))
     return tuple(blocks)
 
