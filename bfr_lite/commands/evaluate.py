@@ -80,8 +80,11 @@ def run(args: argparse.Namespace) -> int:
     faces = _faces(args, restorer.preset.size)
     measured, how = (_benchmark if args.benchmark else _one_degradation)(args, restorer, faces)
     facts = _facts(args, faces) | how | {"seconds": round(time.perf_counter() - started, 1)}
-    as_json = json.dumps(replace(measured, facts=facts).as_dict(), indent=2, allow_nan=False)
-    as_text = "\n".join([measured.markdown(), "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+    content = replace(measured, facts=facts).as_dict()
+    as_json = json.dumps(content, indent=2, allow_nan=False)
+    # of the values as the JSON has them, rounded: an interval of others may end one digit farther
+    table = type(measured).from_dict(content).markdown()
+    as_text = "\n".join([table, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
     for path, text in zip(files, (as_text, as_json), strict=False):
         _write(path, text)
     print(as_json if args.json else as_text)
