@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SMALLEST_SIGMA = 0.01  # pixels; a kernel of less is a single dot all the same
 REACH = 4  # a kernel extends this many sigmas each way
 
 
@@ -26,8 +27,8 @@ def gaussian_kernels(sigma_x: Tensor, sigma_y: Tensor, angle: Tensor) -> Tensor:
     steps = torch.arange(-radius, radius + 1, device=sigma_x.device, dtype=sigma_x.dtype)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
-    along = (cos * x + sin * y) / sigma_x.clamp(min=0.01)[:, None, None]  # sigma 0 becomes a single dot
-    across = (cos * y - sin * x) / sigma_y.clamp(min=0.01)[:, None, None]
+    along = (cos * x + sin * y) / sigma_x.clamp(min=SMALLEST_SIGMA)[:, None, None]
+    across = (cos * y - sin * x) / sigma_y.clamp(min=SMALLEST_SIGMA)[:, None, None]
     kernels = torch.exp(-(along.square() + across.square()) / 2)
     kernels = kernels * ((x.abs() <= reach) & (y.abs() <= reach))
     return kernels / kernels.sum(dim=(1, 2), keepdim=True)
@@ -39,7 +40,7 @@ def gaussian_taps(sigma: float) -> Tensor:
     The kernel is its product with itself.
     """
     radius = math.ceil(REACH * sigma)
-    taps = torch.exp(-(torch.arange(-radius, radius + 1.0) / max(sigma, 0.01)).square() / 2)
+    taps = torch.exp(-(torch.arange(-radius, radius + 1.0) / max(sigma, SMALLEST_SIGMA)).square() / 2)
     return taps / taps.sum()
 
 

@@ -200,8 +200,9 @@ def _shrink(picture: Tensor, one: DegradationParams) -> Tensor:
         return _resize(_blur(picture, one), low)
     if sigma == 0:
         return _resize(picture, low)
-    bands = {sides: blurring_bands(*sides, sigma) for sides in set(zip(size, low, strict=True))}
-    return resample(picture, bands[size[0], low[0]], bands[size[1], low[1]]).clamp(0, 1)
+    rows = blurring_bands(size[0], low[0], sigma)
+    columns = rows if size[0] == size[1] else blurring_bands(size[1], low[1], sigma)
+    return resample(picture, rows, columns).clamp(0, 1)
 
 
 def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:

@@ -19,7 +19,7 @@ from bfr_lite.images import check_images, tensor_to_uint8
 from bfr_lite.layers import full_precision
 
 BLOCK = 8
-SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
+SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)  # halved colour planes
 MCU = 2 * BLOCK  # with halved colour planes the codec works on 16x16 pixels at a time
 
 # T.81, Annex K.1: how coarsely each of the 8x8 frequencies is kept at quality 50, in brightness and colour.

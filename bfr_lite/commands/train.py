@@ -114,9 +114,10 @@ def run_prior(args: argparse.Namespace) -> int:
 def run_restorer(args: argparse.Namespace) -> int:
     """Train a restorer; 1 when it was interrupted before its last picture."""
     from bfr_lite.presets import preset
+    from bfr_lite.training.losses import LossWeights
     from bfr_lite.training.processes import accelerated
     from bfr_lite.training.recipes import train_restorer
-    from bfr_lite.training.restorer import LossWeights, RestorerConfig
+    from bfr_lite.training.restorer import RestorerConfig
 
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))

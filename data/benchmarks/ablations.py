@@ -51,8 +51,9 @@ from bfr_lite.rivals import (
     symmetric_restorer,
 )
 from bfr_lite.training.loop import RunConfig, run
+from bfr_lite.training.losses import LossWeights
 from bfr_lite.training.pixels import PixelTask
-from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerConfig, RestorerTask
 
 SEEDS = (0, 1, 2)
 PRESET, BATCH, DAMAGE_SEED = preset("tiny"), 16, 0

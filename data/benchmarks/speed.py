@@ -187,30 +187,33 @@ def flops(quick: bool, missing: list[str]) -> list[Row]:
     torch.set_num_threads(1)
     near, channels, rows = {"memory_format": torch.channels_last}, 16 if quick else 256, []
     x, weight = torch.randn(8, channels, 32, 32).to(**near), torch.randn(channels, channels, 3, 3).to(**near)
-    cases = {
-        "lite": (LITE, 8),
-        "lite by torch.compile": (LITE, 8),
-        "128 px at the official widths": (GANConfig(128), 2),
-    }
-    if not quick and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+    cases = {"lite": (LITE, 8), "128 px at the official widths": (GANConfig(128), 2)}
+    compiles = any(map(shutil.which, ("c++", "g++", "clang++")))
+    if not (quick or compiles):
         missing.append("torch.compile (no C++ compiler)")
-        del cases["lite by torch.compile"]
     for name, (config, batch) in {"tiny": (TINY, 2)}.items() if quick else cases.items():
         generator = Generator(config)
-        drawing = torch.compile(generator) if "compile" in name else generator
         ws = generator.sample(batch, torch.Generator().manual_seed(0)).detach()
-        step = train(generator, lambda drawing=drawing, ws=ws: drawing(ws))
-        tasks = {"step": step, "plain": lambda: F.conv2d(x, weight, padding=1)}
-        seconds, rate = take_turns(tasks, 1 if quick else 7, time.process_time), {}
-        counted = tasks | {"step": train(generator, lambda generator=generator, ws=ws: generator(ws))}
-        for key, task in counted.items():
-            with FlopCounterMode(display=False) as counter:
-                task()
-            rate[key] = counter.get_total_flops() / statistics.median(seconds[key]) / 1e9
-        what = f"generator training step, {name}, batch {batch}, against a plain convolution of {channels} channels"
-        numbers = {"theirs": rate["plain"], "ratio": rate["step"] / rate["plain"], "target": ">= 0.6 x"}
-        rows.append(row(what, rate["step"], "GFLOP/s", **numbers))
+        plain: Task = lambda: F.conv2d(x, weight, padding=1)  # noqa: E731
+        steps = {name: train(generator, lambda generator=generator, ws=ws: generator(ws))}
+        per_plain, per_step = (_operations(task) / 1e9 for task in (plain, steps[name]))
+        if name == "lite" and compiles:
+            compiled = torch.compile(generator)
+            steps["lite by torch.compile"] = train(generator, lambda compiled=compiled, ws=ws: compiled(ws))
+        seconds = take_turns({"plain": plain, **steps}, 1 if quick else 7, time.process_time)
+        most = per_plain / statistics.median(seconds["plain"])
+        for key in steps:
+            rate = per_step / statistics.median(seconds[key])
+            what = f"generator training step, {key}, batch {batch}, against a plain convolution of {channels} channels"
+            rows.append(row(what, rate, "GFLOP/s", theirs=most, ratio=rate / most, target=">= 0.6 x"))
     return rows
+
+
+def _operations(task: Task) -> int:
+    """Floating-point operations of a task, of its convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        task()
+    return counter.get_total_flops()
 
 
 def cold_start(quick: bool) -> list[Row]:

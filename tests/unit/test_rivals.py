@@ -17,8 +17,9 @@ from bfr_lite.rivals import (
     parameters,
 )
 from bfr_lite.training.loop import step_rng
+from bfr_lite.training.losses import LossWeights
 from bfr_lite.training.pixels import PixelTask
-from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerConfig, RestorerTask
 
 TINY = preset("tiny")
 ABLATIONS = runpy.run_path(str(Path(__file__).parents[2] / "data" / "benchmarks" / "ablations.py"))

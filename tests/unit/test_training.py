@@ -16,10 +16,10 @@ from bfr_lite.restorer import Restorer
 from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.batches import draw_fidelity
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
-from bfr_lite.training.losses import nearer, trust_distance
+from bfr_lite.training.losses import LossWeights, nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
-from bfr_lite.training.restorer import LossWeights, RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerConfig, RestorerTask
 
 TINY = preset("tiny")
 
@@ -287,6 +287,7 @@ def test_tiny_restorer_learns_from_3200_pictures(tmp_path):
     faces = Blobs()
     in_place = Misalignment(turn=0.0, zoom=1.0, move=0.0)
     options = {"lr": 4e-3, "generator_lr": 1e-3, "ema_half_life": 200, "misalignment": in_place}
+    options |= {"recoloured": 0.0, "emphasis": 0.0}
     config = RestorerConfig(TINY, weights, ("codeformer",), **options)
     task = RestorerTask(config, faces, 8, Accelerator(cpu=True), prior=load_tiny_prior())
     run(task, RunConfig(tmp_path, 3200, batch=8), len(faces), Accelerator(cpu=True))
@@ -295,7 +296,7 @@ def test_tiny_restorer_learns_from_3200_pictures(tmp_path):
         restored = task.modules["restorer_ema"](batch.lq).image.clamp(0, 1)
     error = [(images - batch.clean).square().mean() for images in (restored, batch.lq)]
     gain = 10 * torch.log10(error[1] / error[0])
-    assert gain > 0.8, f"{gain:.2f} dB better than the input"
+    assert gain > 1.5, f"{gain:.2f} dB better than the input"
 
 
 def test_r1_follows_size_and_batch_unless_it_is_given():
