@@ -19,18 +19,20 @@ from bfr_lite.training.augment import Misalignment, random_similarity, random_tu
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch of B clean faces and their damage.
+    """A training batch of B clean faces and their damage, with D pairs beside it for the encoder alone.
 
     Attributes:
         clean, lq: (B, 3, size, size) in [0, 1].
         params, degradation: the damage, so that it can be done again.
-        ws: (D, num_ws, w_dim) codes of the last D faces, which the prior drew.
+        invented: (D, 3, size, size) in [0, 1], faces that the prior drew, damaged.
+        ws: (D, num_ws, w_dim), the codes it drew them from.
     """
 
     clean: Tensor
     lq: Tensor
     params: DegradationParams
     degradation: Degradation
+    invented: Tensor
     ws: Tensor
 
 
@@ -61,18 +63,22 @@ def draw_batch(
     rng: torch.Generator,
     device: torch.device,
 ) -> Batch:
-    """`portraits` (P, 3, size, size), then `drawn` faces of `prior`, all damaged by one of `degradations`."""
-    clean, ws = portraits, prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
+    """`portraits` (B, 3, size, size) and beside them `drawn` faces of `prior`: all damaged by one of `degradations`."""
+    name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
+    degradation = Degradation.named(name, portraits.shape[-1])
+    clean = portraits.to(device)
+    lq, params = _damaged(clean, degradation, rng)
+    invented, ws = clean[:0], prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
     if drawn:
         ws = draw_rows(lambda n: prior.sample(n, rng, truncation=0.9), drawn, rng)
-        clean = torch.cat([clean, prior(ws.to(device), noise=rng).clamp(0, 1).cpu()])
-    name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
-    degradation = Degradation.named(name, clean.shape[-1])
+        invented, _ = _damaged(prior(ws, noise=rng).clamp(0, 1), degradation, rng)
+    clean, lq, invented = (part.contiguous(memory_format=torch.channels_last) for part in (clean, lq, invented))
+    return Batch(clean, lq, params, degradation, invented, ws)
+
+
+def _damaged(clean: Tensor, degradation: Degradation, rng: torch.Generator) -> tuple[Tensor, DegradationParams]:
     params = draw_rows(lambda n: degradation.sample(n, rng), len(clean), rng)
-    clean = clean.to(device)
-    lq = degradation.apply(clean, params)
-    clean, lq = (images.contiguous(memory_format=torch.channels_last) for images in (clean, lq))
-    return Batch(clean, lq, params, degradation, ws)
+    return degradation.apply(clean, params), params
 
 
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:

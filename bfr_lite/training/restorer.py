@@ -2,7 +2,8 @@
 
 The signals, each with its own weight and so with its own switch (zero turns it off and saves its work):
 
-1. `latent`: faces the frozen prior draws, whose codes are known, join the batch (unlimited labels, no photos);
+1. `latent`: faces the frozen prior draws are damaged, and the encoder must find their codes, which are known
+   (unlimited labels, no photos);
 2. `teacher`: an averaged copy of the codec sees the clean face, and the codec of the damaged one follows it;
 3. `redegradation`: damaging the restored face in the same way must give the input back.
 """
@@ -55,7 +56,9 @@ class RestorerConfig:
             starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
         adversarial_after: pictures seen before the discriminator joins with its two losses, which cost as much as all
             others: while pictures are mush, those say enough.
-        synthetic: share of the batch that the frozen prior draws, when `weights.latent` is not zero.
+        synthetic: faces that the frozen prior draws beside the batch, in shares of it, when `weights.latent` is not
+            zero. The encoder alone sees them: the restored picture is asked for of portraits only, for a restorer that
+            is to draw what the prior drew learns the prior's faults.
         turned: share of the portraits that are turned by `pose.turn`.
         misalignment: of the portraits, see `AS_DETECTED`.
         recoloured: share of the portraits that get any colours, see `vary`.
@@ -177,9 +180,8 @@ class RestorerTask:
         config = self.config
         latent_pairs = config.weights.latent > 0 and self.prior_given
         drawn = round(len(indices) * config.synthetic) if latent_pairs else 0
-        chosen = indices[: len(indices) - drawn]
         size = config.preset.size
-        portraits = draw_portraits(self.faces, chosen, size, rng, config.turned, config.misalignment)
+        portraits = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
         portraits = vary(portraits, rng, config.recoloured)
         return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
 
@@ -216,7 +218,8 @@ class RestorerTask:
             if weights.adversarial or weights.feature:
                 losses |= self._judged(weights, batch.clean, drawn, fidelity, rng)
             if len(batch.ws):
-                losses["latent"] = weights.latent * F.mse_loss(output.ws[-len(batch.ws) :], batch.ws)
+                read, _ = self.modules["restorer"].codec.encode(batch.invented)
+                losses["latent"] = weights.latent * F.mse_loss(read, batch.ws)
             if weights.teacher:
                 losses["teacher"] = weights.teacher * self._teacher_distance(batch.clean, output.ws, stages)
             if weights.redegradation:

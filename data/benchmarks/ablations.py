@@ -6,10 +6,10 @@ python data/benchmarks/ablations.py --table                                     
 
 Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run sees the same number of pictures, and is
 measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
-seed of the damage fixed. A run leaves a file in the folder of `--runs`, so several processes may share the work, each
-with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not made again.
-`--table` gathers them into ablations.json, and those of `--images` pictures into ablations.md, beside this script.
-Spread is the standard deviation over seeds, which change initial weights, order and luck of the training.
+seed of the damage fixed, at three fidelities. A run leaves a file in the folder of `--runs`, so several processes may
+share the work, each with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not
+made again. `--table` gathers them into ablations.json, and those of `--images` pictures into ablations.md, beside this
+script. Spread is the standard deviation over seeds, which change initial weights, order and luck of the training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,7 @@ RESULT = Path(__file__).with_suffix(".json")
 DAMAGES = {name: Degradation.named(name, PRESET.size) for name in dict.fromkeys(RestorerConfig.degradations)}
 DAMAGES["x4"] = Degradation.super_resolution(4, PRESET.size)
 MEASURED = ("gfpgan", "codeformer")
+FIDELITIES = (0.0, 0.5, 1.0)  # at 0 codes alone draw, and show what they are worth
 SIGNALS = ("latent", "teacher", "redegradation")
 
 
@@ -83,9 +84,8 @@ class Network:
 
 
 NO_SIGNALS = (*SIGNALS, "trust")
-WHOLE = "whole system"
 ROWS: Mapping[str, System | Network] = {
-    WHOLE: System(),
+    "whole system": System(),
     "plain blocks": System(partial(Restorer, block=plain_block)),
     **{f"MMRB without {path}": System(partial(Restorer, block=mmrb_without(path))) for path in PATHS},
     "symmetric codec": System(symmetric_restorer),
@@ -122,11 +122,11 @@ def train(row: System | Network, images: int, seed: int, accelerator: Accelerato
     return task.modules["restorer_ema" if isinstance(row, System) else "network_ema"].eval()
 
 
-def measure(network: nn.Module, damage: str, fidelities: Sequence[float]) -> dict[str, dict[str, float]]:
+def measure(network: nn.Module, damage: str) -> dict[str, dict[str, float]]:
     """Means over the test portraits, by way of restoring and by metric."""
     faces = load_faces("congress", split="test", size=PRESET.size)
     if isinstance(network, Restorer):
-        table = evaluate(network, faces, DAMAGES[damage], fidelities, {}, benchmark_metrics(), DAMAGE_SEED)
+        table = evaluate(network, faces, DAMAGES[damage], FIDELITIES, {}, benchmark_metrics(), DAMAGE_SEED)
     else:
         methods = {"network": lambda lq: network(lq).clamp(0, 1)}
         table = evaluate(None, faces, DAMAGES[damage], (), methods, benchmark_metrics(), DAMAGE_SEED)
@@ -146,8 +146,7 @@ def make_run(name: str, images: int, seed: int, accelerator: Accelerator) -> dic
     start, row = time.perf_counter(), ROWS[name]
     network = train(row, images, seed, accelerator)
     damages = row.damages if "x4" in getattr(row, "damages", ()) else MEASURED
-    fidelities = (0.0, 0.5, 1.0) if name == WHOLE else (1.0,)
-    results = {damage: measure(network, damage, fidelities) for damage in damages}
+    results = {damage: measure(network, damage) for damage in damages}
     seconds = round(time.perf_counter() - start)
     facts = {"images": images, "batch": BATCH, "parameters": parameters(network), "seconds": seconds}
     return {"row": name, "seed": seed, **facts, "hardware": hardware(), "results": results}
@@ -173,19 +172,19 @@ def gathered(folder: Path) -> list[dict]:
 
 
 def tables(runs: list[dict]) -> str:
-    """Markdown: for each damage and metric the mean over seeds of every row, with the spread over seeds."""
-    by_row: dict[str, list[dict]] = {}
-    for one in runs:
-        by_row.setdefault(one["row"], []).append(one)
+    """Markdown: for each damage, fidelity and metric the mean over seeds of every row, with the spread over seeds.
+
+    What has no knob stands in the table of fidelity 1, with the others that follow the input.
+    """
     parts = [_heading(runs)]
     for damage in DAMAGES:
-        rows = {}
-        for name in [*ROWS, "untrained"]:
-            found = [one for one in by_row.get(name, []) if damage in one["results"]]
-            rows |= _rows(name, [one["results"][damage] for one in found], found)
-        if rows:
-            heads = ["parameters", "seeds", *(_short(metric) for metric in _metrics(runs))]
-            parts += [f"### {damage}", markdown_table(heads, rows)]
+        for fidelity in FIDELITIES[::-1]:
+            rows, measured = {}, [one for one in runs if damage in one["results"]]
+            for name in [*ROWS, "untrained"]:
+                rows |= _rows([one for one in measured if one["row"] == name], damage, fidelity)
+            if rows:
+                heads = ["parameters", "seeds", *(_short(metric) for metric in _metrics(runs))]
+                parts += [f"### {damage}, fidelity {fidelity:g}", markdown_table(heads, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -203,19 +202,17 @@ def _heading(runs: list[dict]) -> str:
     )
 
 
-def _rows(name: str, results: list[dict], runs: list[dict]) -> dict[str, list[str]]:
-    """Lines of one row: of a system one at fidelity 1 (of the whole system also 0 and 0.5), of the untrained all."""
-    if not results:
+def _rows(runs: list[dict], damage: str, fidelity: float) -> dict[str, list[str]]:
+    """Lines of the runs of one row: one of what was trained, of the untrained all."""
+    if not runs:
         return {}
-    count = [f"{runs[0]['parameters']:,}" if runs[0]["parameters"] else "", str(len(runs))]
-    ways = list(results[0])
-    if name == "untrained":
-        shown = {way: way for way in ways}
-    elif name == WHOLE:
-        shown = {f"{name}, {way.removeprefix('restorer, ')}": way for way in ways if way.startswith("restorer")}
-    else:
-        shown = {name: next((way for way in ("restorer, fidelity 1", "network") if way in ways), ways[-1])}
-    return {label: [*count, *_cells([one[way] for one in results])] for label, way in shown.items()}
+    results, first = [one["results"][damage] for one in runs], runs[0]
+    at = {f"restorer, fidelity {fidelity:g}", *(["network"] if fidelity == 1 else [])}
+    shown = {way: first["row"] for way in results[0] if way in at}
+    if first["row"] == "untrained" and fidelity == 1:
+        shown = {way: way for way in results[0]}
+    count = [f"{first['parameters']:,}" if first["parameters"] else "", str(len(runs))]
+    return {label: [*count, *_cells([one[way] for one in results])] for way, label in shown.items()}
 
 
 def _cells(results: list[dict[str, float]]) -> list[str]:

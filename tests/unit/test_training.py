@@ -275,6 +275,23 @@ def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
     assert signal_name in everything
 
 
+def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
+    task = restorer_task()
+    everything = task.config.weights
+    only = LossWeights(**{**dict.fromkeys(vars(everything), 0.0), "latent": everything.latent})
+    rng = step_rng(0, 0)
+    batch = task._draw_batch(torch.arange(4), rng)
+    assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
+    fidelity = torch.ones(4)
+    restorer = task.modules["restorer"]
+    output, stages = restorer.forward_features(batch.lq, fidelity)
+    losses = task._losses(only, batch, output, stages, fidelity, rng)
+    assert losses["latent"] > 0
+    sum(losses.values()).backward()
+    moved = {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved and all(name.startswith(("codec.to_ws.", "codec.encoder.")) for name in moved)
+
+
 def test_discriminator_joins_when_it_is_told_to():
     task = restorer_task(adversarial_after=8)
     judged = [{"loss_d", "adversarial", "feature"} & set(task.step(n, torch.arange(4), step_rng(0, n))) for n in (1, 2)]
