@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bfr_lite.images import check_images, tensor_to_uint8
+from bfr_lite.images import check_images
 from bfr_lite.layers import full_precision
 
 BLOCK = 8
@@ -193,10 +194,11 @@ def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:
 
 
 def _through_file(image: Tensor, quality: int) -> Tensor:
-    pixels = torch.from_numpy(tensor_to_uint8(image)).flip(2).numpy()  # OpenCV has blue first
+    planes = np.rint(255 * image.detach().float().cpu().numpy()).astype(np.uint8)
+    pixels = cv2.merge(list(planes[::-1]))  # OpenCV has blue first
     _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *SAMPLING])
-    pixels = torch.from_numpy(cv2.imdecode(file, cv2.IMREAD_COLOR))
-    return pixels.flip(2).permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format) / 255
+    planes = cv2.split(cv2.imdecode(file, cv2.IMREAD_COLOR))[::-1]
+    return torch.from_numpy(np.stack(planes).astype(np.float32) / np.float32(255))
 
 
 def _qualities(quality: int | Tensor, batch: int) -> list[int]:

@@ -119,9 +119,11 @@ def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tens
     """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
     A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
-    over whatever a stranger wears; whoever meets any colour learns to read it off the input.
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And all stand in light of
+    some tint: whoever has seen cool walls alone takes a warm one for a fault of the photo, and the face turns grey.
     """
-    return _recolour(_colour(random_flip(images, rng), rng, strength=0.5), rng, recoloured).clamp(0, 1)
+    varied = _tint(_colour(random_flip(images, rng), rng, strength=0.5), rng)
+    return _recolour(varied, rng, recoloured).clamp(0, 1)
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -139,6 +141,12 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     images = grey + (images - grey) * (2 * saturation)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (images - mean) * (contrast + 0.5)
+
+
+def _tint(images: Tensor, rng: torch.Generator, strength: float = 0.15) -> Tensor:
+    """Each of the three colours up to `strength` stronger or weaker, as another light or white balance leaves them."""
+    gains = torch.stack([1 + strength * (2 * _uniform(images, rng) - 1) for _ in range(3)], dim=1)
+    return images * gains[:, :, None, None]
 
 
 def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:

@@ -165,10 +165,12 @@ def untrained(seed: int) -> dict[str, object]:
 
 
 def gathered(folder: Path) -> list[dict]:
-    """Every finished run, of ablations.json and of `folder`, which has the last word."""
+    """Every finished run, of ablations.json and of `folder`, which has the last word, in the order of the rows."""
     known = json.loads(RESULT.read_text()) if RESULT.exists() else []
     known += [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return list({(one["row"], one["seed"], one["images"]): one for one in known}.values())
+    last = {(one["row"], one["seed"], one["images"]): one for one in known}
+    order = [*ROWS, "untrained"]
+    return sorted(last.values(), key=lambda one: (order.index(one["row"]), one["images"], one["seed"]))
 
 
 def tables(runs: list[dict]) -> str:

@@ -109,10 +109,16 @@ def generators(quick: bool, missing: list[str]) -> list[Row]:
         rows += compare(f"generator training step, {size} px", train(ours, mine), steps, repeats, 1.5)
         layer = ours.blocks[str(size)].conv.conv
         x = torch.randn(batch, config.channels(size), size, size, generator=rng)
-        near, w = x.contiguous(memory_format=torch.channels_last), ws[:, 0]
-        scaled: Task = without_gradient(lambda layer=layer, x=near, w=w: layer(x, w))
-        textbook = without_gradient(lambda layer=layer, x=x, w=w: rivals.grouped(layer, x, w))
-        rows += compare(f"modulated convolution, {size} px", scaled, {"grouped": textbook}, repeats, 1.5)
+        near, w = x.contiguous(memory_format=torch.channels_last).requires_grad_(), ws[:, 0]
+        x.requires_grad_()
+        scaled: Task = lambda layer=layer, x=near, w=w: layer(x, w)  # noqa: E731
+        textbook: Task = lambda layer=layer, x=x, w=w: rivals.grouped(layer, x, w)  # noqa: E731
+        what, both = f"modulated convolution, {size} px", (scaled, textbook)
+        for way, (mine, theirs) in (
+            (what, map(without_gradient, both)),
+            (f"{what}, training step", (train(layer, one) for one in both)),
+        ):
+            rows += compare(way, mine, {"grouped": theirs}, repeats, 1.5)
     return rows
 
 

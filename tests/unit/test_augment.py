@@ -146,8 +146,9 @@ def test_varied_portraits_are_still_pictures_and_still_alike():
     assert 0.005 < nearest.mean() < 0.1
 
 
-def test_a_quarter_of_varied_portraits_has_any_colours():
-    """A flat picture keeps the angle of its colour but for those."""
+def test_a_quarter_of_varied_portraits_has_any_colours(monkeypatch):
+    """A flat picture in untinted light keeps the angle of its colour but for those."""
+    monkeypatch.setattr(augment, "_tint", lambda images, rng: images)
     orange = torch.tensor([0.7, 0.5, 0.3])[:, None, None].expand(4000, 3, 4, 4)
     colours = rgb_to_ycbcr(vary(orange, rng()))[:, 1:, 0, 0]
     before = rgb_to_ycbcr(orange[:1])[0, 1:, 0, 0]
@@ -155,6 +156,15 @@ def test_a_quarter_of_varied_portraits_has_any_colours():
     turned = 1 - angles.cos() > 1e-3
     assert turned.float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert angles[turned].cos().mean().abs() < 0.1 and angles[turned].sin().mean().abs() < 0.1
+
+
+def test_light_of_some_tint_makes_each_colour_up_to_15_percent_stronger_or_weaker():
+    images = faces(2000, size=8)
+    ratio = augment._tint(images, rng()) / images
+    gains = ratio.mean(dim=(2, 3))
+    torch.testing.assert_close(ratio, gains[:, :, None, None].expand_as(ratio))
+    assert 0.85 <= gains.min() < 0.852 and 1.148 < gains.max() <= 1.15
+    assert torch.corrcoef(gains.T).fill_diagonal_(0).abs().max() < 0.1
 
 
 def test_recolouring_leaves_brightness_and_changes_strength_by_up_to_two():
