@@ -119,8 +119,9 @@ def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tens
     """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
     A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
-    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And all stand in light of
-    some tint: whoever has seen cool walls alone takes a warm one for a fault of the photo, and the face turns grey.
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And all stand in light
+    whose tint changes over the picture: whoever has seen blue walls alone takes any other for a fault of the photo, and
+    the face before it turns grey.
     """
     varied = _tint(_colour(random_flip(images, rng), rng, strength=0.5), rng)
     return _recolour(varied, rng, recoloured).clamp(0, 1)
@@ -143,10 +144,11 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _tint(images: Tensor, rng: torch.Generator, strength: float = 0.15) -> Tensor:
-    """Each of the three colours up to `strength` stronger or weaker, as another light or white balance leaves them."""
-    gains = torch.stack([1 + strength * (2 * _uniform(images, rng) - 1) for _ in range(3)], dim=1)
-    return images * gains[:, :, None, None]
+def _tint(images: Tensor, rng: torch.Generator, strength: float = 0.25) -> Tensor:
+    """Each of the three colours up to `strength` stronger or weaker, as in mixed light: differently at 4 x 4 places."""
+    drawn = draw_rows(lambda n: torch.rand(n, 3, 4, 4, generator=rng, device=rng.device), len(images), rng)
+    gains = 1 + strength * (2 * drawn.to(images.device) - 1)
+    return images * F.interpolate(gains, images.shape[-2:], mode="bilinear", align_corners=True)
 
 
 def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:

@@ -158,13 +158,14 @@ def test_a_quarter_of_varied_portraits_has_any_colours(monkeypatch):
     assert angles[turned].cos().mean().abs() < 0.1 and angles[turned].sin().mean().abs() < 0.1
 
 
-def test_light_of_some_tint_makes_each_colour_up_to_15_percent_stronger_or_weaker():
-    images = faces(2000, size=8)
-    ratio = augment._tint(images, rng()) / images
-    gains = ratio.mean(dim=(2, 3))
-    torch.testing.assert_close(ratio, gains[:, :, None, None].expand_as(ratio))
-    assert 0.85 <= gains.min() < 0.852 and 1.148 < gains.max() <= 1.15
-    assert torch.corrcoef(gains.T).fill_diagonal_(0).abs().max() < 0.1
+def test_mixed_light_makes_each_colour_up_to_a_quarter_stronger_or_weaker_in_one_place_or_another():
+    ones = torch.ones(500, 3, 13, 13)
+    gains = augment._tint(ones, rng())
+    assert 0.75 <= gains.min() < 0.755 and 1.245 < gains.max() <= 1.25
+    corners = gains[:, :, ::12, ::12].flatten(1).T  # 3 colours at 2 x 2 corners
+    assert torch.corrcoef(corners).fill_diagonal_(0).abs().max() < 0.2
+    steps = gains.diff(dim=3)
+    assert steps.abs().max() <= 0.5 / 4 + 1e-6  # from place to place in a straight line
 
 
 def test_recolouring_leaves_brightness_and_changes_strength_by_up_to_two():
