@@ -119,11 +119,10 @@ def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tens
     """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
     A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
-    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And all stand in light
-    whose tint changes over the picture: whoever has seen blue walls alone takes any other for a fault of the photo, and
-    the face before it turns grey.
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And walls change
+    their colour: whoever has seen blue ones alone takes any other for a fault of the photo, and corrects the face.
     """
-    varied = _tint(_colour(random_flip(images, rng), rng, strength=0.5), rng)
+    varied = _repaint_wall(_colour(random_flip(images, rng), rng, strength=0.5), rng)
     return _recolour(varied, rng, recoloured).clamp(0, 1)
 
 
@@ -144,11 +143,23 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _tint(images: Tensor, rng: torch.Generator, strength: float = 0.25) -> Tensor:
-    """Each of the three colours up to `strength` stronger or weaker, as in mixed light: differently at 4 x 4 places."""
-    drawn = draw_rows(lambda n: torch.rand(n, 3, 4, 4, generator=rng, device=rng.device), len(images), rng)
-    gains = 1 + strength * (2 * drawn.to(images.device) - 1)
-    return images * F.interpolate(gains, images.shape[-2:], mode="bilinear", align_corners=True)
+def _repaint_wall(images: Tensor, rng: torch.Generator, strength: float = 0.5) -> Tensor:
+    """Each colour of the wall behind an aligned face up to exp(`strength`) times as strong, or as weak; the face stays.
+
+    The wall is what has the colour of the upper corners, brightness counting little, outside of an ellipse in the face.
+    Pictures without colour get none.
+    """
+    gains = torch.stack([torch.exp(strength * (2 * _uniform(images, rng) - 1)) for _ in range(3)], dim=1)
+    height, width = images.shape[-2:]
+    colours = rgb_to_ycbcr(images) * torch.tensor([0.2, 1, 1], device=images.device)[:, None, None]
+    corner = colours[:, :, : height // 8, : width // 8]
+    wall = torch.stack([corner, colours[:, :, : height // 8, -(width // 8) :]]).mean(dim=(0, 3, 4))
+    apart = (colours - wall[:, :, None, None]).norm(dim=1, keepdim=True)
+    y, x = (torch.linspace(-1, 1, side, device=images.device) for side in (height, width))
+    from_face = ((x / 0.6).square() + (y / 0.8).square()[:, None]).sqrt()
+    behind = F.avg_pool2d(((0.1 - apart) / 0.05).clamp(0, 1), 3, 1, 1) * ((from_face - 0.7) / 0.3).clamp(0, 1)
+    behind = behind * (colours[:, 1:].abs().amax(dim=(1, 2, 3), keepdim=True) > 0.02)
+    return images * (1 + behind * (gains[:, :, None, None] - 1))
 
 
 def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:

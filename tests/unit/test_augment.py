@@ -1,5 +1,7 @@
 """DiffAugment and mirroring: what changes, by how much, and what must not."""
 
+import math
+
 import pytest
 import torch
 
@@ -147,8 +149,8 @@ def test_varied_portraits_are_still_pictures_and_still_alike():
 
 
 def test_a_quarter_of_varied_portraits_has_any_colours(monkeypatch):
-    """A flat picture in untinted light keeps the angle of its colour but for those."""
-    monkeypatch.setattr(augment, "_tint", lambda images, rng: images)
+    """A flat picture before its own wall keeps the angle of its colour but for those."""
+    monkeypatch.setattr(augment, "_repaint_wall", lambda images, rng: images)
     orange = torch.tensor([0.7, 0.5, 0.3])[:, None, None].expand(4000, 3, 4, 4)
     colours = rgb_to_ycbcr(vary(orange, rng()))[:, 1:, 0, 0]
     before = rgb_to_ycbcr(orange[:1])[0, 1:, 0, 0]
@@ -158,14 +160,18 @@ def test_a_quarter_of_varied_portraits_has_any_colours(monkeypatch):
     assert angles[turned].cos().mean().abs() < 0.1 and angles[turned].sin().mean().abs() < 0.1
 
 
-def test_mixed_light_makes_each_colour_up_to_a_quarter_stronger_or_weaker_in_one_place_or_another():
-    ones = torch.ones(500, 3, 13, 13)
-    gains = augment._tint(ones, rng())
-    assert 0.75 <= gains.min() < 0.755 and 1.245 < gains.max() <= 1.25
-    corners = gains[:, :, ::12, ::12].flatten(1).T  # 3 colours at 2 x 2 corners
-    assert torch.corrcoef(corners).fill_diagonal_(0).abs().max() < 0.2
-    steps = gains.diff(dim=3)
-    assert steps.abs().max() <= 0.5 / 4 + 1e-6  # from place to place in a straight line
+def test_walls_change_their_colour_and_faces_keep_theirs():
+    portraits = torch.tensor([0.4, 0.45, 0.5])[:, None, None].repeat(2000, 1, 32, 32)
+    portraits[:, :, 8:, 8:24] = torch.tensor([0.8, 0.6, 0.5])[:, None, None]
+    gains = augment._repaint_wall(portraits, rng()) / portraits
+    assert (gains[:, :, 9:, 9:23] == 1).all()  # the face, and below it what has its colour
+    corner = gains[:, :, 1, 1]
+    assert corner.min() == pytest.approx(math.exp(-0.5), abs=0.01)
+    assert corner.max() == pytest.approx(math.exp(0.5), abs=0.01)
+    torch.testing.assert_close(corner, gains[:, :, 30, 1])
+    assert torch.corrcoef(corner.T).fill_diagonal_(0).abs().max() < 0.1
+    grey = portraits.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    assert torch.equal(augment._repaint_wall(grey, rng()), grey)
 
 
 def test_recolouring_leaves_brightness_and_changes_strength_by_up_to_two():

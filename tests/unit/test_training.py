@@ -300,8 +300,8 @@ def test_discriminator_joins_when_it_is_told_to():
 
 
 def test_tiny_restorer_learns_from_3200_pictures(tmp_path, monkeypatch):
-    """Restored pictures come nearer to the clean ones than the damaged input is, in light that does not change."""
-    monkeypatch.setattr(augment, "_tint", lambda images, rng: images)
+    """Restored pictures come nearer to the clean ones than the damaged input is."""
+    monkeypatch.setattr(augment, "_repaint_wall", lambda images, rng: images)
     weights = LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0, latent=0.0)
     faces = Blobs()
     in_place = Misalignment(turn=0.0, zoom=1.0, move=0.0)
