@@ -77,6 +77,14 @@ def test_readme_and_notebook_quote_the_generators_speed():
         assert share in README and share in NOTEBOOK
 
 
+def test_readme_and_notebook_quote_the_two_ways_of_modulating():
+    least, most = span("modulated convolution", "grouped")
+    assert f"scaled inputs 1.5 times as fast as grouped convolutions ({least:.1f} to {most:.1f})" in README
+    for way in ("", ", training step"):
+        ratios = (SPEED[f"modulated convolution, {size} px{way}, against grouped"]["ratio"] for size in (64, 128, 256))
+        assert "{:.2f}, {:.2f} and {:.2f} times as fast".format(*ratios) in NOTEBOOK
+
+
 def test_readme_and_notebook_quote_the_degradations_speed():
     rows = {size: f"degradation, {size} px, against" for size in (128, 512)}
     small, large = SPEED[f"{rows[128]} OpenCV"], SPEED[f"{rows[512]} OpenCV"]
