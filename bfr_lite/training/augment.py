@@ -119,8 +119,9 @@ def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tens
     """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
     A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
-    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And walls change
-    their colour: whoever has seen blue ones alone takes any other for a fault of the photo, and corrects the face.
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And a quarter
+    hangs before a wall of another colour: whoever has seen blue ones alone takes any other for a fault of the photo,
+    and corrects the face.
     """
     varied = _repaint_wall(_colour(random_flip(images, rng), rng, strength=0.5), rng)
     return _recolour(varied, rng, recoloured).clamp(0, 1)
@@ -143,11 +144,12 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _repaint_wall(images: Tensor, rng: torch.Generator, strength: float = 0.5) -> Tensor:
+def _repaint_wall(images: Tensor, rng: torch.Generator, share: float = 0.25, strength: float = 0.5) -> Tensor:
     """Each colour of the wall behind an aligned face up to exp(`strength`) times as strong, or as weak; the face stays.
 
-    The wall is what has the colour of the upper corners, brightness counting little, outside of an ellipse in the face.
-    Pictures without colour get none.
+    This in `share` of the pictures: in all, it costs what knowing the usual wall is worth. The wall is what has the
+    colour of the upper corners, brightness counting little, outside of an ellipse in the face. Pictures without colour
+    get none.
     """
     gains = torch.stack([torch.exp(strength * (2 * _uniform(images, rng) - 1)) for _ in range(3)], dim=1)
     height, width = images.shape[-2:]
@@ -158,7 +160,8 @@ def _repaint_wall(images: Tensor, rng: torch.Generator, strength: float = 0.5) -
     y, x = (torch.linspace(-1, 1, side, device=images.device) for side in (height, width))
     from_face = ((x / 0.6).square() + (y / 0.8).square()[:, None]).sqrt()
     behind = F.avg_pool2d(((0.1 - apart) / 0.05).clamp(0, 1), 3, 1, 1) * ((from_face - 0.7) / 0.3).clamp(0, 1)
-    behind = behind * (colours[:, 1:].abs().amax(dim=(1, 2, 3), keepdim=True) > 0.02)
+    chosen = (_uniform(images, rng) < share) & (colours[:, 1:].abs().amax(dim=(1, 2, 3)) > 0.02)
+    behind = behind * chosen[:, None, None, None]
     return images * (1 + behind * (gains[:, :, None, None] - 1))
 
 

@@ -163,7 +163,7 @@ def test_a_quarter_of_varied_portraits_has_any_colours(monkeypatch):
 def test_walls_change_their_colour_and_faces_keep_theirs():
     portraits = torch.tensor([0.4, 0.45, 0.5])[:, None, None].repeat(2000, 1, 32, 32)
     portraits[:, :, 8:, 8:24] = torch.tensor([0.8, 0.6, 0.5])[:, None, None]
-    gains = augment._repaint_wall(portraits, rng()) / portraits
+    gains = augment._repaint_wall(portraits, rng(), share=1.0) / portraits
     assert (gains[:, :, 9:, 9:23] == 1).all()  # the face, and below it what has its colour
     corner = gains[:, :, 1, 1]
     assert corner.min() == pytest.approx(math.exp(-0.5), abs=0.01)
@@ -171,7 +171,9 @@ def test_walls_change_their_colour_and_faces_keep_theirs():
     torch.testing.assert_close(corner, gains[:, :, 30, 1])
     assert torch.corrcoef(corner.T).fill_diagonal_(0).abs().max() < 0.1
     grey = portraits.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    assert torch.equal(augment._repaint_wall(grey, rng()), grey)
+    assert torch.equal(augment._repaint_wall(grey, rng(), share=1.0), grey)
+    repainted = (augment._repaint_wall(portraits, rng()) != portraits).flatten(1).any(dim=1)
+    assert repainted.float().mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_recolouring_leaves_brightness_and_changes_strength_by_up_to_two():
