@@ -115,16 +115,16 @@ def random_similarity(
     return sampled.clamp(0, 1), moved
 
 
-def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25) -> Tensor:
+def vary(images: Tensor, rng: torch.Generator, recoloured: float = 0.25, repainted: float = 0.25) -> Tensor:
     """Mirror half of the portraits (B, 3, H, W) in [0, 1], change light and colour: so that few stand for many.
 
     A share `recoloured` has colours that no portrait has: whoever learns which colours are likely paints dark suits
-    over whatever a stranger wears; whoever meets any colour learns to read it off the input. And a quarter
-    hangs before a wall of another colour: whoever has seen blue ones alone takes any other for a fault of the photo,
-    and corrects the face.
+    over whatever a stranger wears; whoever meets any colour learns to read it off the input. A share `repainted` hangs
+    before a wall of another colour: whoever has seen blue ones alone takes any other for a fault of the photo, and
+    corrects the face. (Were it all, the restorer would not know the usual wall, which is worth knowing.)
     """
-    varied = _repaint_wall(_colour(random_flip(images, rng), rng, strength=0.5), rng)
-    return _recolour(varied, rng, recoloured).clamp(0, 1)
+    images = _repaint_wall(random_flip(images, rng), rng, repainted)
+    return _recolour(_colour(images, rng, strength=0.5), rng, recoloured).clamp(0, 1)
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -144,24 +144,23 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _repaint_wall(images: Tensor, rng: torch.Generator, share: float = 0.25, strength: float = 0.5) -> Tensor:
-    """Each colour of the wall behind an aligned face up to exp(`strength`) times as strong, or as weak; the face stays.
+def _repaint_wall(images: Tensor, rng: torch.Generator, share: float, strength: float = 0.5) -> Tensor:
+    """In `share` of aligned portraits, make each colour of the wall up to exp(`strength`) times as strong, or as weak.
 
-    This in `share` of the pictures: in all, it costs what knowing the usual wall is worth. The wall is what has the
-    colour of the upper corners, brightness counting little, outside of an ellipse in the face. Pictures without colour
-    get none.
+    The wall is what has the colour of the upper corners, brightness counting less, outside of an ellipse in the face;
+    so grey clothes before a grey wall, or a neck before a beige one, take a little of it. Pictures without colour stay.
     """
     gains = torch.stack([torch.exp(strength * (2 * _uniform(images, rng) - 1)) for _ in range(3)], dim=1)
     height, width = images.shape[-2:]
-    colours = rgb_to_ycbcr(images) * torch.tensor([0.2, 1, 1], device=images.device)[:, None, None]
-    corner = colours[:, :, : height // 8, : width // 8]
-    wall = torch.stack([corner, colours[:, :, : height // 8, -(width // 8) :]]).mean(dim=(0, 3, 4))
+    colours = rgb_to_ycbcr(images) * torch.tensor([0.3, 1, 1], device=images.device)[:, None, None]
+    top, side = max(1, height // 8), max(1, width // 8)
+    wall = torch.stack([colours[:, :, :top, :side], colours[:, :, :top, width - side :]]).mean(dim=(0, 3, 4))
     apart = (colours - wall[:, :, None, None]).norm(dim=1, keepdim=True)
-    y, x = (torch.linspace(-1, 1, side, device=images.device) for side in (height, width))
+    behind = F.avg_pool2d(((0.1 - apart) / 0.05).clamp(0, 1), 3, 1, 1, count_include_pad=False)
+    y, x = (torch.linspace(-1, 1, length, device=images.device) for length in (height, width))
     from_face = ((x / 0.6).square() + (y / 0.8).square()[:, None]).sqrt()
-    behind = F.avg_pool2d(((0.1 - apart) / 0.05).clamp(0, 1), 3, 1, 1) * ((from_face - 0.7) / 0.3).clamp(0, 1)
     chosen = (_uniform(images, rng) < share) & (colours[:, 1:].abs().amax(dim=(1, 2, 3)) > 0.02)
-    behind = behind * chosen[:, None, None, None]
+    behind = behind * ((from_face - 0.7) / 0.3).clamp(0, 1) * chosen[:, None, None, None]
     return images * (1 + behind * (gains[:, :, None, None] - 1))
 
 

@@ -84,7 +84,7 @@ def _damaged(clean: Tensor, degradation: Degradation, rng: torch.Generator) -> t
 def draw_fidelity(count: int, rng: torch.Generator) -> Tensor:
     """Fidelities (count,) of a batch: a third 1, a third 0.5 (the default), the rest anywhere in [0, 1].
 
-    Shuffled, for the last faces of a batch are the invented ones.
+    Shuffled, for places of a batch are not alike: `look_closer` takes every second one.
     """
 
     def draw(batch: int) -> Tensor:

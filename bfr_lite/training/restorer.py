@@ -61,7 +61,7 @@ class RestorerConfig:
             is to draw what the prior drew learns the prior's faults.
         turned: share of the portraits that are turned by `pose.turn`.
         misalignment: of the portraits, see `AS_DETECTED`.
-        recoloured: share of the portraits that get any colours, see `vary`.
+        recoloured, repainted: shares of the portraits that get any colours, and another wall, see `vary`.
         emphasis: of landmarks in `weights.pixel`, see `landmark_weight`.
         r1_gamma, r1_every: as in `PriorConfig`.
         seed: of the initial weights.
@@ -78,6 +78,7 @@ class RestorerConfig:
     turned: float = 0.5
     misalignment: Misalignment = AS_DETECTED
     recoloured: float = 0.25
+    repainted: float = 0.25
     emphasis: float = 3.0
     r1_gamma: float | None = None
     r1_every: int = 16
@@ -113,7 +114,7 @@ class RestorerTask:
         processes, drawn = accelerator.num_processes, round(batch * config.synthetic)
         if prior is not None and config.weights.latent and drawn % processes:
             raise ValueError(
-                f"{processes} processes cannot share the {drawn} drawn faces in a batch of {batch}: use a larger batch"
+                f"{processes} processes cannot share the {drawn} faces drawn beside a batch of {batch}: use a larger one"
             )
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
@@ -182,7 +183,7 @@ class RestorerTask:
         drawn = round(len(indices) * config.synthetic) if latent_pairs else 0
         size = config.preset.size
         portraits = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
-        portraits = vary(portraits, rng, config.recoloured)
+        portraits = vary(portraits, rng, config.recoloured, config.repainted)
         return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(

@@ -13,7 +13,6 @@ from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generato
 from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
-from bfr_lite.training import augment
 from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.batches import draw_fidelity
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
@@ -299,14 +298,13 @@ def test_discriminator_joins_when_it_is_told_to():
     assert judged == [set(), {"loss_d", "adversarial", "feature"}]
 
 
-def test_tiny_restorer_learns_from_3200_pictures(tmp_path, monkeypatch):
+def test_tiny_restorer_learns_from_3200_pictures(tmp_path):
     """Restored pictures come nearer to the clean ones than the damaged input is."""
-    monkeypatch.setattr(augment, "_repaint_wall", lambda images, rng: images)
     weights = LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0, latent=0.0)
     faces = Blobs()
     in_place = Misalignment(turn=0.0, zoom=1.0, move=0.0)
     options = {"lr": 4e-3, "generator_lr": 1e-3, "ema_half_life": 200, "misalignment": in_place}
-    options |= {"recoloured": 0.0, "emphasis": 0.0}
+    options |= {"recoloured": 0.0, "repainted": 0.0, "emphasis": 0.0}
     config = RestorerConfig(TINY, weights, ("codeformer",), **options)
     task = RestorerTask(config, faces, 8, Accelerator(cpu=True), prior=load_tiny_prior())
     run(task, RunConfig(tmp_path, 3200, batch=8), len(faces), Accelerator(cpu=True))
