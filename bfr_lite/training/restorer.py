@@ -114,7 +114,7 @@ class RestorerTask:
         processes, drawn = accelerator.num_processes, round(batch * config.synthetic)
         if prior is not None and config.weights.latent and drawn % processes:
             raise ValueError(
-                f"{processes} processes cannot share the {drawn} faces drawn beside a batch of {batch}: use a larger one"
+                f"{processes} processes cannot share {drawn} faces drawn beside a batch of {batch}: use a larger one"
             )
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
