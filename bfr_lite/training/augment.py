@@ -158,6 +158,7 @@ def _repaint_wall(images: Tensor, rng: torch.Generator, share: float, strength: 
     apart = (colours - wall[:, :, None, None]).norm(dim=1, keepdim=True)
     behind = F.avg_pool2d(((0.1 - apart) / 0.05).clamp(0, 1), 3, 1, 1, count_include_pad=False)
     y, x = (torch.linspace(-1, 1, length, device=images.device) for length in (height, width))
+    # inside of the cheeks, which have a colour of their own: `paste.face_mask` would leave a rim of the old wall
     from_face = ((x / 0.6).square() + (y / 0.8).square()[:, None]).sqrt()
     chosen = (_uniform(images, rng) < share) & (colours[:, 1:].abs().amax(dim=(1, 2, 3)) > 0.02)
     behind = behind * ((from_face - 0.7) / 0.3).clamp(0, 1) * chosen[:, None, None, None]

@@ -67,16 +67,17 @@ def draw_batch(
     name = degradations[int(torch.randint(len(degradations), (), generator=rng))]
     degradation = Degradation.named(name, portraits.shape[-1])
     clean = portraits.to(device)
-    lq, params = _damaged(clean, degradation, rng)
+    lq, params = damaged(clean, degradation, rng)
     invented, ws = clean[:0], prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
     if drawn:
         ws = draw_rows(lambda n: prior.sample(n, rng, truncation=0.9), drawn, rng)
-        invented, _ = _damaged(prior(ws, noise=rng).clamp(0, 1), degradation, rng)
+        invented, _ = damaged(prior(ws, noise=rng).clamp(0, 1), degradation, rng)
     clean, lq, invented = (part.contiguous(memory_format=torch.channels_last) for part in (clean, lq, invented))
     return Batch(clean, lq, params, degradation, invented, ws)
 
 
-def _damaged(clean: Tensor, degradation: Degradation, rng: torch.Generator) -> tuple[Tensor, DegradationParams]:
+def damaged(clean: Tensor, degradation: Degradation, rng: torch.Generator) -> tuple[Tensor, DegradationParams]:
+    """A process's rows `clean` (B, 3, H, W) of a batch after `degradation`, and what was drawn for them."""
     params = draw_rows(lambda n: degradation.sample(n, rng), len(clean), rng)
     return degradation.apply(clean, params), params
 

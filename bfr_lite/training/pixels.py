@@ -12,7 +12,7 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.images import grid, resize
 from bfr_lite.training.augment import AS_DETECTED, vary
-from bfr_lite.training.batches import draw_portraits
+from bfr_lite.training.batches import damaged, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier
 
@@ -56,7 +56,7 @@ class PixelTask:
         size, device = self.degradations[0].size, self.accelerator.device
         clean = vary(draw_portraits(self.faces, indices, size, rng, self.turned, AS_DETECTED), rng)
         degradation = self.degradations[int(torch.randint(len(self.degradations), (), generator=rng))]
-        lq = degradation.apply(clean, degradation.sample(len(clean), rng))
+        lq, _ = damaged(clean, degradation, rng)
         with self.accelerator.autocast():
             output = self.modules["network"](lq.to(device, memory_format=torch.channels_last))
         loss = charbonnier(output, clean.to(device)).mean()

@@ -182,7 +182,7 @@ def tables(runs: list[dict]) -> str:
     for damage in DAMAGES:
         for fidelity in FIDELITIES[::-1]:
             rows, measured = {}, [one for one in runs if damage in one["results"]]
-            for name in [*ROWS, "untrained"]:
+            for name in dict.fromkeys(one["row"] for one in measured):
                 rows |= _rows([one for one in measured if one["row"] == name], damage, fidelity)
             if rows:
                 heads = ["parameters", "seeds", *(_short(metric) for metric in _metrics(runs))]
@@ -206,8 +206,6 @@ def _heading(runs: list[dict]) -> str:
 
 def _rows(runs: list[dict], damage: str, fidelity: float) -> dict[str, list[str]]:
     """Lines of the runs of one row: one of what was trained, of the untrained all."""
-    if not runs:
-        return {}
     results, first = [one["results"][damage] for one in runs], runs[0]
     at = {f"restorer, fidelity {fidelity:g}", *(["network"] if fidelity == 1 else [])}
     shown = {way: first["row"] for way in results[0] if way in at}

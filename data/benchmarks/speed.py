@@ -69,7 +69,7 @@ def row(what: str, ours: float, unit: str, **more: str | float) -> Row:
 
 
 def train(network: torch.nn.Module, draw: Task) -> Task:
-    """A training step of a generator: draw, a scalar loss, gradients, Adam."""
+    """A training step of a generator or a layer: draw, a scalar loss, gradients, Adam."""
     adam = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def step() -> None:
@@ -113,12 +113,10 @@ def generators(quick: bool, missing: list[str]) -> list[Row]:
         x.requires_grad_()
         scaled: Task = lambda layer=layer, x=near, w=w: layer(x, w)  # noqa: E731
         textbook: Task = lambda layer=layer, x=x, w=w: rivals.grouped(layer, x, w)  # noqa: E731
-        what, both = f"modulated convolution, {size} px", (scaled, textbook)
-        for way, (mine, theirs) in (
-            (what, map(without_gradient, both)),
-            (f"{what}, training step", (train(layer, one) for one in both)),
-        ):
-            rows += compare(way, mine, {"grouped": theirs}, repeats, 1.5)
+        what = f"modulated convolution, {size} px"
+        drawing, training = {"grouped": without_gradient(textbook)}, {"grouped": train(layer, textbook)}
+        rows += compare(what, without_gradient(scaled), drawing, repeats, 1.5)
+        rows += compare(f"{what}, training step", train(layer, scaled), training, repeats, 1.5)
     return rows
 
 

@@ -14,7 +14,7 @@ from bfr_lite.data import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.augment import Misalignment
-from bfr_lite.training.batches import draw_fidelity
+from bfr_lite.training.batches import Batch, draw_fidelity
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import LossWeights, nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -275,20 +275,25 @@ def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
     assert signal_name in everything
 
 
-def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
+def learnt_from(loss: str) -> tuple[Batch, dict[str, torch.Tensor], set[str]]:
+    """A batch, its losses when all weights but that of `loss` are zero, and the parameters these move."""
     task = restorer_task()
     everything = task.config.weights
-    only = LossWeights(**{**dict.fromkeys(vars(everything), 0.0), "latent": everything.latent})
+    only = LossWeights(**{**dict.fromkeys(vars(everything), 0.0), loss: getattr(everything, loss)})
     rng = step_rng(0, 0)
     batch = task._draw_batch(torch.arange(4), rng)
-    assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
     fidelity = torch.ones(4)
     restorer = task.modules["restorer"]
     output, stages = restorer.forward_features(batch.lq, fidelity)
     losses = task._losses(only, batch, output, stages, fidelity, rng)
-    assert losses["latent"] > 0
     sum(losses.values()).backward()
-    moved = {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
+    return batch, losses, {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
+    batch, losses, moved = learnt_from("latent")
+    assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
+    assert losses["latent"] > 0
     assert moved and all(name.startswith(("codec.to_ws.", "codec.encoder.")) for name in moved)
 
 
@@ -390,17 +395,7 @@ def test_trusting_wrongly_costs_more_than_mistrusting_wrongly():
 
 def test_the_trust_map_learns_without_moving_the_pictures_it_blends():
     """What the generator draws, and the codec's picture, have losses of their own."""
-    task = restorer_task()
-    everything = task.config.weights
-    only = LossWeights(**{**dict.fromkeys(vars(everything), 0.0), "trust": everything.trust})
-    rng = step_rng(0, 0)
-    batch = task._draw_batch(torch.arange(4), rng)
-    fidelity = torch.ones(4)
-    restorer = task.modules["restorer"]
-    output, stages = restorer.forward_features(batch.lq, fidelity)
-    losses = task._losses(only, batch, output, stages, fidelity, rng)
+    _, losses, moved = learnt_from("trust")
     assert set(losses) >= {"trust", "pixel"} and losses["pixel"] == 0
-    sum(losses.values()).backward()
-    moved = {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
     assert any(name.startswith("trust.") for name in moved)
     assert not any(name.startswith("generator.") or ".to_rgb." in name for name in moved)
