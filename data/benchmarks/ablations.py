@@ -10,6 +10,8 @@ seed of the damage fixed, at three fidelities. A run leaves a file in the folder
 share the work, each with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not
 made again. `--table` gathers them into ablations.json, and those of `--images` pictures into ablations.md, beside this
 script. Spread is the standard deviation over seeds, which change initial weights, order and luck of the training.
+
+A run does not know the code it was made by: when training changes, empty the folder and ablations.json.
 """
 
 from __future__ import annotations
