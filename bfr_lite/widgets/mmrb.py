@@ -87,7 +87,7 @@ def inspect(
     batch = torch.stack([(image + probe).clamp(0, 1), image])
     if network is block:
         batch = (batch * 2 - 1)[:, [i % 3 for i in range(block.reduce.in_channels)]]
-    with silenced(found.values(), paths):
+    with only_paths(found.values(), paths):
         x, out, drawn = _through(network, block, batch)
         answers = block.responses(x)
     return Reading(
@@ -110,8 +110,8 @@ def blocks(network: nn.Module) -> dict[str, MMRB]:
 
 
 @contextmanager
-def silenced(found: Sequence[MMRB], paths: Sequence[str]) -> Iterator[None]:
-    """Let only `paths` of the blocks work, for a while."""
+def only_paths(found: Sequence[MMRB], paths: Sequence[str]) -> Iterator[None]:
+    """Within it, only `paths` of the blocks work."""
     with ExitStack() as stack:
         for block in found:
             stack.callback(setattr, block, "active", block.active)
