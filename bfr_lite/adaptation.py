@@ -100,8 +100,7 @@ def adapt(
     for step in range(steps):
         loss = distance()
         distances.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
+        (free.ws.grad,) = torch.autograd.grad(loss, free.ws)  # and none for the restorer's own weights
         optimizer.step()
         if on_step:
             on_step(step + 1)

@@ -41,12 +41,12 @@ def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> N
     Half precision halves the file and moves a restored pixel by far less than one step of 1/255.
     """
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in module.state_dict().items()}
-    with network_path(path) as temporary:
+    # both are written before either takes its place: weights and a card of others would not be loaded
+    with network_path(path) as temporary, atomic_path(path.with_suffix(".json")) as for_card:
         save_file(tensors, temporary)
         temporary.chmod(0o644)  # safetensors gives 0600, too strict for a file to share
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n")
+        for_card.write_text(json.dumps({**card, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ Those modules import PyTorch inside ``run`` only, so that every ``--help`` comes
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     (with ``--debug``, the exception itself). 130: interrupted. 141: nobody reads on.
     """
     args = build_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe under Windows may know no arrow, and a table has some
     try:
         code = args.run(args)
         sys.stdout.flush()

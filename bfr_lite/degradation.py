@@ -26,7 +26,7 @@ from bfr_lite.degradation_batched import low_resolution_stages
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
 from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
-from bfr_lite.layers import full_precision
+from bfr_lite.layers import at_least_float32, full_precision
 from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 
 PUBLISHED_SIZE = 512  # published blur sigmas are in pixels of a picture this large
@@ -121,7 +121,7 @@ class Degradation:
     def apply(
         self, images: Tensor, params: DegradationParams, return_stages: bool = False
     ) -> Tensor | dict[str, Tensor]:
-        """Degrade (B, 3, H, W) pictures in [0, 1]: same parameters, same bits; no gradient passes.
+        """Degrade (B, 3, H, W) pictures in [0, 1]: same parameters, same bits, same dtype; no gradient passes.
 
         On a CPU by the real JPEG codec; elsewhere all pictures at once, by its tensor form.
 
@@ -133,9 +133,9 @@ class Degradation:
             return self.apply_differentiable(images, params)
         check_images(images, self.size)
         with full_precision(images):
-            done = _degrade(images, params, jpeg)
+            done = _degrade(at_least_float32(images), params, jpeg)
         if not return_stages:
-            return torch.cat([stages["output"] for stages in done])
+            return torch.cat([stages["output"] for stages in done]).to(images)
         shown = {
             name: torch.cat([F.interpolate(stages[name], images.shape[-2:], mode="nearest-exact") for stages in done])
             for name in done[0]
@@ -151,8 +151,9 @@ class Degradation:
         check_images(images.detach().clamp(0, 1), self.size)
         with full_precision(images):
             if images.is_cpu:
-                return torch.cat([stages["output"] for stages in _degrade(images, params, jpeg_differentiable)])
-            return _degrade_together(images, params)
+                done = _degrade(at_least_float32(images), params, jpeg_differentiable)
+                return torch.cat([stages["output"] for stages in done]).to(images)
+            return _degrade_together(at_least_float32(images), params).to(images)
 
 
 def degrade(images: Tensor, severity: float = 0.5, generator: torch.Generator | None = None) -> Tensor:

@@ -29,8 +29,9 @@ def low_resolution_stages(images: Tensor, params: DegradationParams, sizes: Tens
         pattern[:, :height, :width] = one.noise_pattern(height, width)[0].to(pattern)
     strength = params.noise.to(images)[:, None, None, None] / 255
     coded = repeat_last((small + strength * noise).clamp(0, 1), sizes)
-    if params.quality.any():  # a range has JPEG for all or for none
-        coded = jpeg_differentiable(coded, params.quality, sizes)
+    if params.quality.any():
+        lossy = jpeg_differentiable(coded, params.quality.clamp(min=1), sizes)
+        coded = torch.where(params.quality.to(coded.device)[:, None, None, None] > 0, lossy, coded)
     return _resize(coded, sizes, full, images.shape[-2:])
 
 

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}")
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.bfr-lite")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and goes away when it does not."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.bfr-lite")
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows syncs no file that is open for reading alone
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:
@@ -26,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def discard_leftovers(folder: Path) -> None:
-    """Remove the temporary files that writers who were killed left below `folder`, where nobody may be writing now."""
-    for path in folder.rglob(".*"):
+    """Remove the temporary files that writers who were killed left in `folder`, where nobody may be writing now."""
+    for path in folder.glob(".*"):
         if _LEFTOVER.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)

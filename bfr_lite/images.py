@@ -79,7 +79,7 @@ def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
 
 
 def load_image(path: str | os.PathLike) -> Tensor:
-    """Read a picture file as a (3, H, W) float32 tensor in [0, 1]; EXIF rotation applied, any mode made RGB.
+    """Read a picture file as a (3, H, W) float32 tensor in [0, 1]; EXIF rotation applied, made RGB.
 
     Raises as `opened`.
     """
@@ -93,9 +93,14 @@ def save_image(image: Tensor, path: str | os.PathLike) -> None:
 
 
 def save_uint8(picture: np.ndarray, path: str | os.PathLike, icc_profile: bytes | None = None) -> None:
-    """Write an (H, W, 3 or 4) uint8 array to `path`, whole or not at all; the suffix chooses the format."""
+    """Write an (H, W, 3 or 4) uint8 array to `path`, whole or not at all; the suffix chooses the format.
+
+    Raises `ImageError` for a suffix that cannot be written, and for transparency in a JPEG.
+    """
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind == "JPEG" and picture.shape[-1] == 4:
+        raise ImageError(f"cannot write {path}: a JPEG has no transparency, use .png or .webp")
     if kind not in Image.SAVE:
         raise ImageError(f"cannot write {path}: use a suffix such as .png or .jpg")
     with atomic_path(path) as temporary:
@@ -103,17 +108,23 @@ def save_uint8(picture: np.ndarray, path: str | os.PathLike, icc_profile: bytes 
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
-    """A PIL picture of any mode as RGB, turned as its EXIF says."""
+    """A PIL picture of 8 or 16 bits as RGB, turned as its EXIF says. Raises `ImageError` for grey of 32 bits."""
     picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I", "F"):  # what is white is written nowhere, and `convert` would clip at 255
+        raise ImageError("its grey has 32 bits: save it with 8 or 16")
     if picture.mode.startswith("I;16"):
-        picture = picture.point(lambda value: value / 257)  # 16 bits of grey, which `convert` would clip at 255
+        picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
     return picture.convert("RGB")
 
 
 def pil_to_tensor(picture: Image.Image) -> Tensor:
-    """A PIL picture of any mode as a (3, H, W) float32 tensor in [0, 1]."""
-    array = np.asarray(upright_rgb(picture), dtype=np.float32)
-    return torch.from_numpy(array / 255).permute(2, 0, 1).contiguous()
+    """A PIL picture as a (3, H, W) float32 tensor in [0, 1]. Raises as `upright_rgb`."""
+    return uint8_to_tensor(np.asarray(upright_rgb(picture)))
+
+
+def uint8_to_tensor(picture: np.ndarray) -> Tensor:
+    """An (H, W, 3) uint8 array as a (3, H, W) float32 tensor in [0, 1]."""
+    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
 
 
 def tensor_to_uint8(image: Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bfr_lite.images import check_images
-from bfr_lite.layers import full_precision
+from bfr_lite.layers import at_least_float32, full_precision
 
 BLOCK = 8
 SAMPLING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)  # halved colour planes
@@ -79,8 +79,8 @@ def jpeg_differentiable(images: Tensor, quality: int | Tensor, sizes: Tensor | N
     """
     check_images(images)
     qualities = _qualities(quality, len(images))
-    with full_precision(images):  # 16-bit products would be off by whole grey levels
-        return _compress(images, qualities, sizes)
+    with full_precision(images):
+        return _compress(at_least_float32(images), qualities, sizes).to(images)
 
 
 def quantisation_table(table: Tensor, quality: int) -> Tensor:

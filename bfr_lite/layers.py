@@ -29,6 +29,11 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x` with 32 bits or more: pictures computed in 16 are off by whole grey levels."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU (slope 0.2) times sqrt(2), which keeps the variance of N(0, 1) inputs near one."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)

@@ -52,6 +52,11 @@ def psnr(output: Tensor, target: Tensor) -> Tensor:
     return (-10 * error.log10()).float()
 
 
+def capped_psnr(output: Tensor, target: Tensor) -> Tensor:
+    """`psnr` (B,), at most 100 dB: that of equal pictures would make every mean infinite."""
+    return psnr(output, target).clamp(max=100)
+
+
 def ssim(output: Tensor, target: Tensor) -> Tensor:
     """Structural similarity (B,), at most 1 (Wang et al., IEEE TIP 2004), by scikit-image.
 
@@ -119,7 +124,7 @@ class LandmarkDistance:
         return distances * (PUBLISHED_SIZE / output.shape[-1])
 
 
-PSNR = Metric("PSNR", "dB", True, 2, psnr)
+PSNR = Metric("PSNR", "dB", True, 2, capped_psnr)
 SSIM = Metric("SSIM", "", True, 4, ssim)
 
 

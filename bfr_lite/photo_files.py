@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from bfr_lite.images import opened, save_uint8, upright_rgb
-from bfr_lite.paste import enlarge
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +45,12 @@ def read_upload(content: bytes) -> PhotoFile:
         return read_photo(path)
 
 
-def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray, scale: int = 1) -> None:
-    """Write `pixels` (scale H, scale W, 3) in place of the photo's own, with its transparency and profile.
+def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray) -> None:
+    """Write `pixels` (H', W', 3) uint8 in place of the photo's own, with its profile and its transparency, resized.
 
-    Whole or not at all; the suffix chooses the format. Raises `ImageError` for a suffix that cannot be written.
+    Whole or not at all; the suffix chooses the format. Raises as `save_uint8`.
     """
     if photo.alpha is not None:
-        pixels = np.dstack([pixels, enlarge(photo.alpha, scale)])
+        height, width = pixels.shape[:2]
+        pixels = np.dstack([pixels, Image.fromarray(photo.alpha).resize((width, height), Image.Resampling.LANCZOS)])
     save_uint8(pixels, path, photo.icc_profile)

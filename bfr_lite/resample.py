@@ -35,6 +35,8 @@ def bicubic_matrices(before: Tensor, after: Tensor, columns: int, rows: int) -> 
     The weights of `F.interpolate(..., mode="bicubic", antialias=True)`: Keys' cubic with a = -1/2, as wide as the
     pixels of the smaller picture. Rows beyond `after` and columns beyond `before` are zero.
     """
+    if before.is_mps:  # which has no 64 bits
+        before, after = before.cpu(), after.cpu()
     before, after = before.double()[:, None, None], after.double()[:, None, None]
     here = torch.arange(columns, device=before.device, dtype=before.dtype)
     there = torch.arange(rows, device=before.device, dtype=before.dtype)[:, None]

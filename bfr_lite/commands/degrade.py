@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from bfr_lite.degradation import PUBLISHED_SIZE, Degradation, DegradationRanges
-    from bfr_lite.images import load_image, save_image
+    from bfr_lite.images import tensor_to_uint8, uint8_to_tensor
+    from bfr_lite.photo_files import read_photo, write_photo
 
     def degradation(size: int) -> Degradation:
         if args.named:
@@ -48,11 +49,13 @@ def run(args: argparse.Namespace) -> int:
         return Degradation.of_severity(args.severity, size)
 
     def work(source: Path, target: Path) -> Facts:
-        image = load_image(source)[None]
+        photo = read_photo(source)
+        image = uint8_to_tensor(photo.pixels)[None]
         generator = torch.Generator().manual_seed(args.seed + zlib.crc32(source.name.encode()))
         # Blur is in proportion to the shorter side, so that a picture need not be square.
         params = degradation(min(image.shape[-2:])).sample(1, generator)
-        save_image(Degradation(DegradationRanges(), size=None).apply(image, params)[0], target)
+        degraded = Degradation(DegradationRanges(), size=None).apply(image, params)[0]
+        write_photo(target, photo, tensor_to_uint8(degraded))
         return {"degradation": {name: values[0].tolist() for name, values in vars(params).items()}}
 
     degradation(PUBLISHED_SIZE)  # a wrong --severity or --named is an error of the command, not of each picture

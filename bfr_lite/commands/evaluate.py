@@ -46,7 +46,6 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--degradation",
-        default="gfpgan",
         metavar="NAME",
         help="gfpgan, codeformer, diffbir, shrunk, none, severity 0 to 1, super-resolution x2 to x16 (default: gfpgan)",
     )
@@ -62,7 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--grid-faces", type=int, nargs="+", metavar="INDEX", help=f"which (default: the first {GRID_FACES})"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="STEM", help="write STEM.md and STEM.json, too")
-    parser.add_argument("--overwrite", action="store_true", help="replace STEM.md and STEM.json")
+    parser.add_argument("--overwrite", action="store_true", help="replace STEM.md, STEM.json and PICTURE")
     parser.add_argument("--json", action="store_true", help="table on stdout as JSON, with a value for every face")
 
 
@@ -72,8 +71,11 @@ def run(args: argparse.Namespace) -> int:
 
     from bfr_lite.restorer import Restorer
 
-    if args.benchmark and args.grid:
-        raise ValueError("--grid shows faces under one degradation: leave --benchmark or --grid out")
+    if args.benchmark and (args.grid or args.degradation):
+        raise ValueError("--benchmark has degradations of its own: leave it out, or --grid and --degradation")
+    if args.grid_faces and not args.grid:
+        raise ValueError("--grid-faces chooses the faces of --grid: add it, too")
+    args.degradation = args.degradation or "gfpgan"
     started = time.perf_counter()
     files = _output_files(args)
     restorer = Restorer.from_pretrained(args.weights)
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     # of the values as the JSON has them, rounded: an interval of others may end one digit farther
     table = type(measured).from_dict(content).markdown()
     as_text = "\n".join([table, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
-    for path, text in zip(files, (as_text, as_json), strict=False):
+    for path, text in zip(files, (as_json, as_text), strict=False):
         _write(path, text)
     print(as_json if args.json else as_text)
     return 0
@@ -134,10 +136,10 @@ def _facts(args: argparse.Namespace, faces: FaceDataset) -> dict[str, object]:
 def _output_files(args: argparse.Namespace) -> list[Path]:
     """Where to write, found out before the long work."""
     stem = args.output
-    files = [stem.with_name(stem.name + suffix) for suffix in (".md", ".json")] if stem else []
-    there = [str(path) for path in files if path.exists()]
+    files = [stem.with_name(stem.name + suffix) for suffix in (".json", ".md")] if stem else []
+    there = [str(path) for path in (*files, args.grid) if path and path.exists()]
     if there and not args.overwrite:
-        raise ValueError(f"{', '.join(there)}: there already; add --overwrite to replace, or name another --output")
+        raise ValueError(f"{', '.join(there)}: there already; add --overwrite to replace, or name another file")
     if stem and not stem.parent.is_dir():
         raise ValueError(f"{stem.parent} is no folder: make it, or name another --output")
     return files
@@ -147,7 +149,7 @@ def _write(path: Path, text: str) -> None:
     from bfr_lite.files import atomic_path
 
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _degradation(name: str, size: int) -> Degradation:

@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.aligned and (args.scale != 1 or args.box or args.detector):
         raise ValueError("--scale, --box and --detector are for whole photos: leave out --aligned")
+    if args.box and args.detector:
+        raise ValueError("--box takes the place of --detector: leave one out")
     knob(args.fidelity, 1)  # a wrong --fidelity is an error of the command, not of each picture
     jobs = plan(args.inputs, args.output, args.overwrite)
     if args.box and len(jobs) > 1:
@@ -76,11 +78,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _restore_face(job: Job, size: int, facts: Facts) -> Work:
-    from bfr_lite.images import load_image, save_image, to_square
+    from bfr_lite.images import tensor_to_uint8, to_square, uint8_to_tensor
+    from bfr_lite.photo_files import read_photo, write_photo
 
-    face = to_square(load_image(job[0])[None], size)
+    photo = read_photo(job[0])
+    face = to_square(uint8_to_tensor(photo.pixels)[None], size)
     restored = yield face, face.nbytes
-    save_image(restored[0], job[1])
+    write_photo(job[1], photo, tensor_to_uint8(restored[0]))
     return facts
 
 
@@ -111,7 +115,7 @@ def _restore_photo(
         raise FaceError(f"no face to restore: {reasons}")
     crops = cut_out(photo.pixels, found, size)
     restored = yield crops, photo.pixels.nbytes
-    write_photo(job[1], photo, put_back(photo.pixels, found, crops, restored, scale), scale)
+    write_photo(job[1], photo, put_back(photo.pixels, found, crops, restored, scale))
     return {**facts, "scale": scale, **_about(found)}
 
 

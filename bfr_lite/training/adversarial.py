@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -27,6 +28,18 @@ def auto_r1_gamma(size: int, batch: int) -> float:
     Twice StyleGAN2-ADA's `auto`; once and eight times that were worse in short runs at 32 px.
     """
     return 0.0004 * size**2 / batch
+
+
+def check_groups(batch: int, processes: int, group: int) -> None:
+    """Raise `ValueError` where processes would cut the `group`s of pictures that a discriminator compares.
+
+    Alone with one picture, minibatch standard deviation is always zero, and says so of real pictures, too.
+    """
+    if math.gcd(batch // processes, group) < math.gcd(batch, group):
+        raise ValueError(
+            f"{processes} processes would cut the groups of {group} pictures that the discriminator compares: "
+            f"use a batch of {group * processes} or a multiple of it, not {batch}"
+        )
 
 
 class AdversarialTask(Protocol):

@@ -154,7 +154,14 @@ def measure(network: LandmarkNet, faces: FaceDataset, seed: int = 0) -> dict[str
 
 
 def write_landmarks(config: LandmarkTraining, folder: Path, command: str) -> Path:
-    """Train on the congress train split, measure on its test split, write weights and card into `folder`."""
+    """Train on the congress train split, measure on its test split, write weights and card into `folder`.
+
+    Raises `FileExistsError` where they are there already.
+    """
+    path = folder / f"{config.kind}-lite.safetensors"
+    if path.exists():  # said before the long work, as is a folder that cannot be made
+        raise FileExistsError(f"{path} is there already: name another folder, or move it away")
+    folder.mkdir(parents=True, exist_ok=True)
     train, test = load_faces("congress", split="train"), load_faces("congress", split="test")
     started = time.process_time()
     network = train_landmarks(config, train)
@@ -172,7 +179,5 @@ def write_landmarks(config: LandmarkTraining, folder: Path, command: str) -> Pat
         "test_data": f"congress test, {len(test)} faces, pixels of {test.size}",
         "test_error_px": measure(network, test),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{config.kind}-lite.safetensors"
     save_weights(path, network, card)
     return path

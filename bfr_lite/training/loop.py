@@ -145,7 +145,8 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     folder = run_config.folder
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     if main:
-        discard_leftovers(folder)
+        for place in (folder, folder / "samples"):
+            discard_leftovers(place)
     checkpoint = folder / "checkpoint.pt"
     plan = {"batch": run_config.batch, "seed": run_config.seed}
     done = load_checkpoint(checkpoint, task, plan) if checkpoint.exists() else 0

@@ -17,7 +17,7 @@ from bfr_lite.discriminator import Discriminator
 from bfr_lite.images import grid
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import GANConfig, Generator
-from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
+from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
@@ -63,6 +63,7 @@ class PriorTask:
     """
 
     def __init__(self, config: PriorConfig, faces: FaceDataset, batch: int, accelerator: Accelerator):
+        check_groups(batch, accelerator.num_processes, config.gan.mbstd_group)
         if config.r1_gamma is None:
             config = replace(config, r1_gamma=auto_r1_gamma(config.gan.size, batch))
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator

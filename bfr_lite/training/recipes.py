@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -52,12 +53,12 @@ def train_prior(
 
     `start` names a trained prior of the first stage's size to begin with, instead of random weights.
 
-    Raises `ValueError` when the stages do not grow to the preset's size.
+    Raises `ValueError` when the stages do not double to the preset's size.
     """
     sizes = [stage.size for stage in stages]
-    if sizes != sorted(set(sizes)) or sizes[-1] != preset.size:
+    if sizes[-1] != preset.size or any(after != 2 * before for before, after in pairwise(sizes)):
         raise ValueError(
-            f"stages must grow to {preset.size} px, got {sizes}: for instance 32:40000 64:100000 128:400000"
+            f"stages must double to {preset.size} px, got {sizes}: for instance 32:40000 64:100000 128:400000"
         )
     smaller = None
     for stage in stages:

@@ -29,7 +29,7 @@ from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
-from bfr_lite.training.adversarial import auto_r1_gamma, frozen, train_discriminator
+from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment, vary
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
@@ -111,15 +111,15 @@ class RestorerTask:
     ):
         if config.r1_gamma is None:
             config = replace(config, r1_gamma=auto_r1_gamma(config.preset.size, batch))
-        processes, drawn = accelerator.num_processes, round(batch * config.synthetic)
-        if prior is not None and config.weights.latent and drawn % processes:
-            raise ValueError(
-                f"{processes} processes cannot share {drawn} faces drawn beside a batch of {batch}: use a larger one"
-            )
+        check_groups(batch, accelerator.num_processes, config.preset.gan.mbstd_group)
+        latent_pairs = prior is not None and config.weights.latent and config.synthetic
+        self.drawn = max(1, round(batch * config.synthetic)) if latent_pairs else 0
+        if self.drawn % accelerator.num_processes:
+            shared = f"{accelerator.num_processes} processes cannot share the {self.drawn} faces drawn beside it"
+            raise ValueError(f"use another batch than {batch}: {shared}")
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
         restorer = make(config.preset, generator=init)
-        self.prior_given = prior is not None
         if prior is not None:
             restorer.adopt_prior(prior)
         self.modules: dict[str, nn.Module] = {
@@ -178,10 +178,8 @@ class RestorerTask:
         return replace(self.config.weights, adversarial=0.0, feature=0.0) if waiting else self.config.weights
 
     def _draw_batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
-        config = self.config
-        latent_pairs = config.weights.latent > 0 and self.prior_given
-        drawn = round(len(indices) * config.synthetic) if latent_pairs else 0
-        size = config.preset.size
+        config, size = self.config, self.config.preset.size
+        drawn = self.drawn // self.accelerator.num_processes
         portraits = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
         portraits = vary(portraits, rng, config.recoloured, config.repainted)
         return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)

@@ -40,6 +40,7 @@ def test_the_face_explains_its_photo_better_and_the_restorer_stays(restorer, pai
     torch.testing.assert_close(adapted.before, restorer.restore(pair[2], 0.5))
     assert adapted.after.shape == (1, 3, 128, 128) and not torch.equal(adapted.after, adapted.before)
     assert all(torch.equal(value, weights[name]) for name, value in restorer.state_dict().items())
+    assert all(parameter.grad is None for parameter in restorer.parameters())
 
 
 def test_the_same_seed_gives_the_same_face(restorer, pair):

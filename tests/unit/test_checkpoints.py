@@ -135,6 +135,13 @@ def test_a_write_that_fails_leaves_the_old_file(weights, generator, monkeypatch)
     assert len(list(weights.parent.iterdir())) == 2
 
 
+def test_a_card_that_fails_leaves_the_old_file_and_card(weights, generator, monkeypatch):
+    before = {path: path.read_bytes() for path in weights.parent.iterdir()}
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        save_weights(weights, generator, {"made by": generator})
+    assert {path: path.read_bytes() for path in weights.parent.iterdir()} == before
+
+
 # Weights that do not fit
 
 

@@ -79,6 +79,10 @@ def test_a_grid_of_chosen_faces(weights, portraits, no_data, tmp_path, capsys):
     assert f"{grid}: rows are input, pixels repeated | input, bicubic | restorer" in captured.err
     assert "faces 1, 0, 1" in captured.err
     assert Image.open(grid).size == (3 * 34, 5 * 34)
+    grid.write_text("a portrait of mine")
+    assert run(*options, "--grid", grid) == 2
+    assert f"{grid}: there already; add --overwrite" in capsys.readouterr().err
+    assert grid.read_text() == "a portrait of mine"
 
 
 def test_the_benchmark_is_written_once_and_replaced_only_when_told(weights, portraits, no_data, tmp_path, capsys):
@@ -103,7 +107,9 @@ def test_the_benchmark_is_written_once_and_replaced_only_when_told(weights, port
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--benchmark", "--grid", "grid.png"], "leave --benchmark or --grid out"),
+        (["--benchmark", "--grid", "grid.png"], "leave it out, or --grid and --degradation"),
+        (["--benchmark", "--degradation", "x4"], "leave it out, or --grid and --degradation"),
+        (["--grid-faces", "0"], "--grid-faces chooses the faces of --grid"),
         (["--output", "nowhere/table"], "nowhere is no folder"),
         (["--degradation", "dust"], "gfpgan, codeformer, diffbir"),
         (["--degradation", "x99"], "scale must be from 2 to 16"),

@@ -164,3 +164,9 @@ def test_a_photo_keeps_all_but_its_faces(photos, weights, tmp_path, capsys, scal
 def test_scale_is_for_photos(faces, weights, tmp_path, capsys):
     assert run(faces, "-o", tmp_path / "out", "--scale", 2, "--weights", weights) == 2
     assert "leave out --aligned" in capsys.readouterr().err
+
+
+def test_a_box_needs_no_detector(faces, tmp_path, capsys):
+    options = ["--box", "1", "1", "9", "9", "--detector", str(tmp_path / "none.onnx")]
+    assert cli.main(["restore", str(faces / "a.png"), "-o", str(tmp_path / "out"), *options]) == 2
+    assert "--box takes the place of --detector" in capsys.readouterr().err

@@ -151,9 +151,10 @@ def test_options_reach_the_card(faces, tmp_path):
     [
         (["32"], "stage '32' is not SIZE:IMAGES"),
         (["32:many"], "stage '32:many' is not SIZE:IMAGES"),
-        (["16:4"], "must grow to 32 px, got [16]"),
-        (["32:4", "16:4"], "must grow to 32 px, got [32, 16]"),
-        (["24:4", "32:4"], "power of two"),
+        (["16:4"], "must double to 32 px, got [16]"),
+        (["32:4", "16:4"], "must double to 32 px, got [32, 16]"),
+        (["8:4", "32:4"], "must double to 32 px, got [8, 32]"),
+        (["24:4", "32:4"], "must double to 32 px, got [24, 32]"),
     ],
 )
 def test_bad_stages_are_refused_in_one_line(faces, tmp_path, stages, message, capsys):

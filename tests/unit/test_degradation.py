@@ -145,6 +145,16 @@ def test_mixed_precision_leaves_pictures_alone(isotropic, portrait):
             assert torch.equal(way(portrait, params), picture)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pictures_of_other_precision_are_damaged_as_those_of_32_bits(dtype, portrait):
+    degradation, given = Degradation.named("gfpgan", portrait.shape[-1]), portrait.to(dtype)
+    params = degradation.sample(1, seeded())
+    for way in (degradation.apply, degradation.apply_differentiable):
+        out = way(given, params)
+        assert out.dtype == dtype
+        torch.testing.assert_close(out, way(given.float(), params).to(dtype), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("size", [32, 128, 512])
 def test_samples_fill_the_published_ranges_and_no_more(name, size):
@@ -371,6 +381,7 @@ def test_pictures_degraded_together_are_those_degraded_alone(degradation, shape,
     colours = torch.rand(12, 3, *shape, generator=seeded(4))
     images = (F.interpolate(portrait, shape, mode="bilinear") + colours) / 2
     params = degradation.sample(12, seeded(3))
+    params = replace(params, quality=torch.where(torch.arange(12) % 4 > 0, params.quality, 0))  # some go without JPEG
     found = []
     for together in (False, True):
         lq = images.clone().requires_grad_()

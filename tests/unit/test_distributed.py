@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import torch
 
 from bfr_lite.images import save_image
 from bfr_lite.rows import BatchGenerator, draw_rows
+from bfr_lite.training.adversarial import check_groups
 
 BATCH, STEPS, EVERY = 8, 60, 10
 # `--multi_gpu` is Accelerate's word for several processes; with `--cpu` it would start one.
@@ -116,6 +118,15 @@ def test_a_batch_that_cannot_be_shared_is_refused(faces, tmp_path):
     done = run(train(2, faces, tmp_path / "run", "--preset tiny --batch 3 --stages 32:30"))
     assert done.returncode != 0
     assert "2 processes cannot share a batch of 3: use a multiple of 2" in done.stderr
+
+
+@pytest.mark.parametrize(("batch", "processes", "fits"), [(8, 1, True), (8, 2, True), (8, 8, False), (12, 2, False)])
+def test_processes_do_not_cut_the_groups_that_the_discriminator_compares(batch, processes, fits):
+    outcome = (
+        nullcontext() if fits else pytest.raises(ValueError, match=f"use a batch of {4 * processes} or a multiple")
+    )
+    with outcome:
+        check_groups(batch, processes, group=4)
 
 
 def test_one_of_two_killed_loses_at_most_an_interval(faces, shared, tmp_path):

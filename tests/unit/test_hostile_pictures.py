@@ -13,6 +13,7 @@ import skimage.data
 from PIL import Image, ImageCms
 
 from bfr_lite import Restorer, cli
+from bfr_lite.images import ImageError
 from bfr_lite.photo_files import read_photo, write_photo
 
 FACE = Image.fromarray(skimage.data.astronaut()[:256, 96:352])
@@ -202,9 +203,28 @@ class TestPhotoFile:
         picture.putalpha(128)
         picture.save(tmp_path / "in.png")
         photo = read_photo(tmp_path / "in.png")
-        write_photo(tmp_path / "out.png", photo, np.zeros((512, 512, 3), np.uint8), scale=2)
+        write_photo(tmp_path / "out.png", photo, np.zeros((512, 512, 3), np.uint8))
         written = np.asarray(Image.open(tmp_path / "out.png"))
         assert written.shape == (512, 512, 4) and (written[..., 3] == 128).all()
+
+    @pytest.mark.parametrize("command", [["degrade"], ["restore", "--aligned"]])
+    def test_both_commands_keep_them(self, command, tmp_path):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        picture = FACE.copy()
+        picture.putalpha(128)
+        picture.save(tmp_path / "in.png", icc_profile=profile)
+        assert cli.main([*command, str(tmp_path / "in.png"), "-o", str(tmp_path / "out")]) == 0
+        written = Image.open(tmp_path / "out" / "in.png")
+        assert written.mode == "RGBA" and written.info["icc_profile"] == profile
+        assert set(np.asarray(written)[..., 3].flat) == {128}
+
+    def test_a_jpeg_has_no_transparency(self, tmp_path):
+        picture = FACE.copy()
+        picture.putalpha(128)
+        picture.save(tmp_path / "in.png")
+        photo = read_photo(tmp_path / "in.png")
+        with pytest.raises(ImageError, match="a JPEG has no transparency"):
+            write_photo(tmp_path / "out.jpg", photo, photo.pixels)
 
     def test_a_profile_of_another_colour_model_is_dropped(self, tmp_path):
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -122,12 +122,21 @@ def test_to_batch_says_what_is_wrong(given, message):
         ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
         ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
         ("I;16", 32896, (128, 128, 128)),
+        ("I;16B", 32896, (128, 128, 128)),
     ],
 )
 def test_any_mode_becomes_rgb(tmp_path, mode, value, expected):
     path = tmp_path / "picture.tiff"
     Image.new(mode, (3, 2), value).save(path)
     assert (load_image(path)[:, 0, 0] * 255).round().tolist() == list(expected)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_grey_of_32_bits_is_refused_for_its_white_is_unknown(tmp_path, mode):
+    path = tmp_path / "picture.tiff"
+    Image.new(mode, (3, 2), 1).save(path)
+    with pytest.raises(ImageError, match="save it with 8 or 16"):
+        load_image(path)
 
 
 def test_exif_rotation_is_applied(picture, tmp_path):

@@ -198,3 +198,6 @@ def test_the_command_leaves_weights_and_a_card(congress_root, tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
     assert LandmarkNet.from_pretrained(path)(torch.full((1, 3, 128, 128), 0.5)).isfinite().all()
     assert read_card(path)["training"]["images"] == 32
+    before = path.read_bytes()
+    assert cli.main(["train", "landmarks", "-o", str(tmp_path / "run"), "--images", "64"]) == 2
+    assert "is there already" in capsys.readouterr().err and path.read_bytes() == before

@@ -39,6 +39,12 @@ def test_psnr_of_equal_pictures_is_infinite(pair):
     assert metrics.psnr(pair[0], pair[0]).isinf().all()
 
 
+def test_a_face_that_comes_back_unchanged_counts_in_the_mean_of_a_table(pair):
+    noisy, clean = pair
+    values = metrics.PSNR.measure(torch.cat([clean, noisy]), torch.cat([clean, clean]))
+    assert torch.equal(values, torch.cat([torch.full((3,), 100.0), metrics.psnr(noisy, clean)]))
+
+
 def test_ssim_is_that_of_the_paper_by_scikit_image(pair):
     expected = [
         structural_similarity(

@@ -60,14 +60,15 @@ def test_a_log_cut_in_the_middle_of_a_row_goes_on(kept, tmp_path):
     assert lines[-1].startswith("15,60,") and lines[-1].endswith(",0.3")
 
 
-def test_only_what_killed_writers_left_is_discarded(tmp_path):
-    kept = [tmp_path / name for name in (".hidden", "checkpoint.pt", ".checkpoint.pt.backup", "deep/.notes")]
+def test_only_what_killed_writers_left_in_the_folder_itself_is_discarded(tmp_path):
+    names = (".hidden", "checkpoint.pt", ".checkpoint.pt.backup", ".env.20240131", "deep/.x.png.0123abcd.bfr-lite")
+    kept = [tmp_path / name for name in names]
     (tmp_path / "deep").mkdir()
     for path in kept:
         path.write_text("mine")
-    with atomic_path(tmp_path / "deep" / "x.png") as temporary:
+    with atomic_path(tmp_path / "x.png") as temporary:
         temporary.write_text("half")
-        left = temporary.rename(temporary.with_name(".y.png.0123abcd"))
+        left = temporary.rename(temporary.with_name(".y.png.0123abcd.bfr-lite"))
         temporary.write_text("whole")
     discard_leftovers(tmp_path)
     assert not left.exists() and all(path.read_text() == "mine" for path in kept)

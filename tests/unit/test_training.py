@@ -254,7 +254,7 @@ def test_prior_recipe_grows_and_leaves_weights_with_a_card(tmp_path):
 
 
 def test_prior_stages_must_reach_the_size_of_the_preset(tmp_path):
-    with pytest.raises(ValueError, match="grow to 32 px"):
+    with pytest.raises(ValueError, match="double to 32 px"):
         train_prior(
             TINY, PriorConfig(TINY.gan), [Stage(16, 8)], Blobs(), run_config(tmp_path, 0), Accelerator(cpu=True)
         )
@@ -295,6 +295,13 @@ def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
     assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
     assert losses["latent"] > 0
     assert moved and all(name.startswith(("codec.to_ws.", "codec.encoder.")) for name in moved)
+
+
+@pytest.mark.parametrize(("batch", "synthetic", "drawn"), [(1, 0.25, 1), (2, 0.25, 1), (8, 0.25, 2), (8, 0.0, 0)])
+def test_the_smallest_batch_has_a_latent_pair_unless_there_are_to_be_none(batch, synthetic, drawn):
+    config = RestorerConfig(TINY, synthetic=synthetic)
+    task = RestorerTask(config, Blobs(), batch, Accelerator(cpu=True), prior=load_tiny_prior())
+    assert len(task._draw_batch(torch.arange(batch), step_rng(0, 0)).ws) == drawn
 
 
 def test_discriminator_joins_when_it_is_told_to():
