@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from bfr_lite.labs.checking import Check, draw, shaken
+from bfr_lite.labs.checking import Check, CheckFailed, draw, shaken
 from bfr_lite.layers import apply_condition
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer, knob, scale_conditions
@@ -18,7 +19,13 @@ def check_sft(sft: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """Check `sft(h, scale, shift)`: the second half of the channels of h becomes h (1 + scale) + shift."""
     check = Check("sft", "notebook 05, The joint")
     check.own(sft)
-    h, scale, shift = draw(2, 8, 5, 7), draw(2, 4, 5, 7, seed=1), draw(2, 4, 5, 7, seed=2)
+    for channels in (8, 6):
+        _check_sft(check, sft, channels)
+    check.passed("changes half of the channels, place by place")
+
+
+def _check_sft(check: Check, sft: Callable, channels: int) -> None:
+    h, (scale, shift) = draw(2, channels, 5, 7), (draw(2, channels // 2, 5, 7, seed=seed) for seed in (1, 2))
     on = f"h {tuple(h.shape)}, scale and shift {tuple(scale.shape)}"
     first, second = h.chunk(2, dim=1)
 
@@ -50,7 +57,6 @@ def check_sft(sft: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
             ),
         },
     )
-    check.passed("changes half of the channels, place by place")
 
 
 def check_scale_conditions(
@@ -82,7 +88,7 @@ def _check_scaling(check: Check, answer: Callable, given: Conditions, fidelity: 
         "the knob turns the scale alone: the shift draws, too.": times(strength, 1.0),
         "the knob turns the shift alone: the scale counts, too.": times(1.0, strength),
         "the knob is dead: `fidelity` is not used.": times(1.0, 1.0),
-        "the smooth step is missing: w is f² (3 − 2f), not f.": times(linear, linear),
+        "the smooth step is missing: the strength is f² (3 − 2f), not f.": times(linear, linear),
         "the second factor of the smooth step is missing: 3 − 2f.": times(linear**2, linear**2),
         "the knob is reversed: 1 is to follow the input, so conditions act in full there.": times(
             1 - strength, 1 - strength
@@ -120,7 +126,9 @@ def check_blend(blend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Non
             "the knob does not turn the trust map: at fidelity 0 only the drawn picture may be left.": lambda: (
                 drawn.lerp(codecs, trust)
             ),
-            "the smooth step is missing: w is f² (3 − 2f), not f.": lambda: drawn.lerp(codecs, fidelity * trust),
+            "the smooth step is missing: the strength is f² (3 − 2f), not f.": lambda: drawn.lerp(
+                codecs, fidelity * trust
+            ),
             "the shares do not add up to 1: the drawn picture gets 1 − t, with the same t.": lambda: (
                 (1 - trust) * drawn + w * trust * codecs
             ),
@@ -137,11 +145,24 @@ def check_fidelity(restore: Callable[[Restorer, Tensor, float], Tensor]) -> None
     """Check `restore(restorer, lq, fidelity)`: read, scale, draw and blend, as `Restorer` does."""
     check = Check("restore", "notebook 05, The whole restorer")
     check.own(restore)
-    restorer, lq = small_restorer(), draw(2, 3, 32, 32).sigmoid()
+    lq = draw(2, 3, 32, 32).sigmoid()
     with torch.no_grad():
         for fidelity in (0.4, 0.0, 1.0):
-            _check_fidelity(check, restore, restorer, lq, fidelity)
+            _check_fidelity(check, restore, lq, fidelity)
     check.passed("equals bfr_lite.Restorer at every position of the knob")
+
+
+def closed(restorer: Restorer) -> Restorer:
+    """`restorer`, whose own way from a damaged face to a restored one is shut: a student is to go it."""
+
+    def refuse(*arguments: object, **named: object) -> NoReturn:
+        raise CheckFailed(
+            "restore: this is the package's own restorer: read, scale, draw and blend yourself. "
+            "(See notebook 05, The whole restorer.)"
+        )
+
+    restorer.forward = restorer.forward_features = restorer.restore = restorer.draw = refuse
+    return restorer
 
 
 def small_restorer() -> Restorer:
@@ -149,7 +170,9 @@ def small_restorer() -> Restorer:
     return shaken(Restorer(preset("tiny"))).eval().requires_grad_(False)
 
 
-def _check_fidelity(check: Check, answer: Callable, restorer: Restorer, lq: Tensor, fidelity: float) -> None:
+def _check_fidelity(check: Check, answer: Callable, lq: Tensor, fidelity: float) -> None:
+    restorer = small_restorer()
+    right = restorer(lq, fidelity).image
     on = f"{len(lq)} faces, fidelity {fidelity}"
     read, stages = restorer.read(lq)
     codecs, strength = read.pyramid[restorer.preset.size], knob(fidelity, len(lq))
@@ -160,8 +183,8 @@ def _check_fidelity(check: Check, answer: Callable, restorer: Restorer, lq: Tens
         return restorer.generator(read.ws if ws is None else ws, conditions).lerp(codecs, trust)
 
     check.same(
-        check.call(answer, restorer, lq, fidelity, on=on),
-        restorer(lq, fidelity).image,
+        check.call(answer, closed(restorer), lq, fidelity, on=on),
+        right,
         on,
         {
             "the conditions are not scaled by the knob.": lambda: image(conditions=read.conditions),

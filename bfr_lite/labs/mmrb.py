@@ -19,7 +19,8 @@ def check_high_pass(high_pass_: Callable[[Tensor], Tensor]) -> None:
     """Check `high_pass(x)`: x minus the mean of its 3x3 neighbours, borders included."""
     check = Check("high_pass", "notebook 02, part 1")
     check.own(high_pass_)
-    for x, on in ((torch.full((1, 4, 6, 6), 0.7), "a flat x of 0.7"), (draw(2, 3, 7, 5), "x of shape (2, 3, 7, 5)")):
+    # The flat one last: there x is its own mean, and two mistakes would look alike.
+    for x, on in ((draw(2, 3, 7, 5), "x of shape (2, 3, 7, 5)"), (torch.full((1, 4, 6, 6), 0.7), "a flat x of 0.7")):
         _check_high_pass(check, high_pass_, x, on)
     check.passed("keeps what the local mean does not explain, and is 0 on flat areas up to the border")
 
@@ -33,6 +34,13 @@ def _check_high_pass(check: Check, answer: Callable, x: Tensor, on: str) -> None
         {
             "the border sees an edge that is none: zeros of the padding are counted. `count_include_pad=False`.": (
                 lambda: x - F.avg_pool2d(x, 3, stride=1, padding=1)
+            ),
+            "this is x itself: nothing is taken away.": lambda: x,
+            "the border is mirrored or repeated: at the border only the neighbours that exist count.": lambda: (
+                x - F.avg_pool2d(F.pad(x, (1,) * 4, mode="replicate"), 3, stride=1)
+            ),
+            "the border is mirrored: at the border only the neighbours that exist count.": lambda: (
+                x - F.avg_pool2d(F.pad(x, (1,) * 4, mode="reflect"), 3, stride=1)
             ),
             "this is the local mean, the slow part. The high-pass is what is left without it.": lambda: mean,
             "the sign is reversed: x minus mean.": lambda: mean - x,
@@ -64,7 +72,9 @@ def _check_path(check: Check, my_path: Callable, name: str, width: int) -> None:
     draw_weights(package, torch.Generator().manual_seed(1))
     x = draw(2, width, 9, 9, seed=2)
     size = check.call(path, x, on=f"{on}, then x of shape {tuple(x.shape)}")
-    if isinstance(size, Tensor) and size.shape != x.shape:
+    if not isinstance(size, Tensor):
+        check.fail(f"the module of {on} returns {type(size).__name__}: is a `return` missing in its `forward`?")
+    if size.shape != x.shape:
         why = "each convolution goes from `width` to `width` channels"
         if size.shape[1] == width:
             why = "a 3×3 needs padding 1, with dilation 2 padding 2"
@@ -96,6 +106,9 @@ def _check_path(check: Check, my_path: Callable, name: str, width: int) -> None:
             "the slope of the leaky ReLU is 0.2 here, PyTorch's own is 0.01.": lambda: _with_slope(package, 0.01)(x),
             "it uses a ReLU: what is below 0 should leak through, with slope 0.2.": lambda: _with_slope(package, 0.0)(
                 x
+            ),
+            "it takes the high-pass itself: the block hands `texture` the high-pass, so leave it out of the path.": (
+                lambda: package(high_pass(x))
             ),
         },
     )
@@ -143,16 +156,19 @@ def check_gate(gate: Callable[[Tensor, nn.Module, nn.Module], Tensor]) -> None:
             "a ReLU stands where a leaky ReLU of slope 0.2 is wanted.": lambda: (
                 x * 2 * excite(squeeze(mean).relu()).sigmoid()
             ),
+            "the slope of the leaky ReLU is 0.2 here, PyTorch's own is 0.01.": lambda: (
+                x * 2 * excite(F.leaky_relu(squeeze(mean))).sigmoid()
+            ),
         },
     )
     check.passed("weighs channels by what the whole picture shows")
 
 
 def check_mmrb(my_mmrb: type[nn.Module]) -> None:
-    """Check `MyMMRB(channels)` with the package's weights in it, at two channel counts and an odd size."""
+    """Check `MyMMRB(channels)` with the package's weights in it, at three channel counts and an odd size."""
     check = Check("MyMMRB", "notebook 02, The whole block")
     check.own(my_mmrb)
-    for channels in (16, 24):
+    for channels in (16, 24, 6):
         _check_mmrb(check, my_mmrb, channels)
     check.passed("equals bfr_lite.MMRB for any number of channels")
 
@@ -165,6 +181,8 @@ def _check_mmrb(check: Check, my_mmrb: type[nn.Module], channels: int) -> None:
     if own.keys() != wanted.keys():
         missing, extra = sorted(wanted.keys() - own.keys()), sorted(own.keys() - wanted.keys())
         check.fail(f"its parameters have other names than those asked for: missing {missing[:4]}, unknown {extra[:4]}.")
+    if dict(block.named_parameters()).keys() != dict(package.named_parameters()).keys():
+        check.fail("`scale` must be an `nn.Parameter`, or it never learns.")
     wrong = [name for name in wanted if own[name].shape != wanted[name].shape]
     if wrong:
         name = wrong[0]
@@ -205,6 +223,8 @@ def _check_mmrb(check: Check, my_mmrb: type[nn.Module], channels: int) -> None:
             ),
         },
     )
+    why = f"gives the right numbers, but not the right gradients, on {on}: nothing in the block may be detached."
+    check.learns_alike(got, right, *([p for _, p in sorted(one.named_parameters())] for one in (block, package)), why)
 
 
 def _last(own: Tensor, answers: list[Tensor]) -> Tensor:

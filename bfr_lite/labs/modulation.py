@@ -149,6 +149,9 @@ def _check_modulated_conv(check: Check, answer: Callable, x: Tensor, weight: Ten
         "the demodulation forgets to square the style.": lambda: divided(plain, style @ taps.T + EPSILON),
         "the square root is missing in the demodulation.": lambda: plain / (power + EPSILON)[:, :, None, None],
         "every picture gets the style of the first.": lambda: package_conv(x, weight, style[:1].expand_as(style)),
+        "the style is in it twice: where the input is scaled, the kernel is the plain `weight`.": lambda: divided(
+            F.conv2d(x * style.square()[:, :, None, None], weight, padding=side), power + EPSILON
+        ),
         "the picture shrinks: pad by k // 2.": lambda: divided(
             F.conv2d(x * style[:, :, None, None], weight), power + EPSILON
         ),
@@ -169,8 +172,14 @@ def check_finish_layer(finish_layer: Callable[[Tensor, Tensor, Tensor, Tensor], 
     """Check `finish_layer(x, noise, strength, bias)`: noise and bias are added, then the scaled leaky ReLU."""
     check = Check("finish_layer", "notebook 04, Noise")
     check.own(finish_layer)
+    for noise in (draw(5, 6, seed=1), draw(2, 1, 5, 6, seed=1)):
+        _check_finish_layer(check, finish_layer, noise)
+    check.passed("noise, bias and activation in the right order")
+
+
+def _check_finish_layer(check: Check, finish_layer: Callable, noise: Tensor) -> None:
     # As many columns as channels: a bias on the wrong axis raises no error.
-    x, noise, strength, bias = draw(2, 6, 5, 6), draw(5, 6, seed=1), torch.tensor(0.5), draw(6, seed=2)
+    x, strength, bias = draw(2, 6, 5, 6), torch.tensor(0.5), draw(6, seed=2)
     on = f"x {tuple(x.shape)}, noise {tuple(noise.shape)}, strength {strength:g}, bias {tuple(bias.shape)}"
     column = bias[:, None, None]
     loud, whole = x + strength * noise, x + strength * noise + column
@@ -193,4 +202,3 @@ def check_finish_layer(finish_layer: Callable[[Tensor, Tensor, Tensor, Tensor], 
             "the bias is not used.": lambda: scaled_leaky_relu(loud),
         },
     )
-    check.passed("noise, bias and activation in the right order")

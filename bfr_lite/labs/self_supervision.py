@@ -51,7 +51,15 @@ def check_ema_update(ema_update_: Callable[[nn.Module, nn.Module, float], None])
         },
     )
     if not torch.equal(_join(buffers), _join(wanted.buffers())):
-        check.fail("the buffers are left behind: `average.buffers()` take those of the model, as they are.")
+        if torch.equal(_join(buffers), _join(_norm(0).buffers())):
+            check.fail("the buffers are left behind: `average.buffers()` take those of the model, as they are.")
+        check.fail("the buffers are averaged: they are no weights, `copy_` those of the model.")
+    before = _flat(average)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.add_(1)
+    if not torch.equal(_flat(average), before):
+        check.fail("the average shares memory with the model, and moves when it does: `copy_` the values.")
     check.passed("follows slowly, with buffers and without a graph")
 
 
@@ -103,13 +111,16 @@ def check_teacher_loss(teacher_loss: Callable[[AsymmetricCodec, AsymmetricCodec,
             ),
             "the features are missing: the loss is of codes and of features.": lambda: F.mse_loss(seen[0], taught[0]),
             "the codes are missing: the loss is of codes and of features.": lambda: _features(seen, taught, COARSE),
+            "the features are summed over the resolutions: take their mean, as `feature_distance` does.": lambda: (
+                F.mse_loss(seen[0], taught[0]) + 3 * _features(seen, taught, COARSE)
+            ),
             "features of every resolution are compared: only those of 4, 8 and 16 px are asked for.": lambda: distance(
                 seen, taught, seen[1]
             ),
         },
         atol=1e-5,
     )
-    _check_who_learns(check, got, student, teacher)
+    _check_who_learns(check, got, distance(seen, _detached(taught)), student, teacher)
     check.passed("the student follows, and the teacher stays where it is")
 
 
@@ -117,16 +128,20 @@ def _features(one: tuple, other: tuple, sizes: Iterable[int]) -> Tensor:
     return feature_distance([one[1][r] for r in sizes], [other[1][r] for r in sizes])
 
 
-def _check_who_learns(check: Check, loss: Tensor, student: nn.Module, teacher: nn.Module) -> None:
-    learning = [p for p in student.parameters() if p.requires_grad]
-    followed = list(teacher.parameters())
+def _detached(reading: tuple[Tensor, Mapping[int, Tensor]]) -> tuple[Tensor, dict[int, Tensor]]:
+    return reading[0].detach(), {r: features.detach() for r, features in reading[1].items()}
+
+
+def _check_who_learns(check: Check, loss: Tensor, right: Tensor, student: nn.Module, teacher: nn.Module) -> None:
+    learning, followed = list(student.parameters()), list(teacher.parameters())
+    if not all(parameter.requires_grad for parameter in learning + followed):
+        check.fail("freezes a network for everybody who uses it: read the teacher under `torch.no_grad()` instead.")
     if not loss.requires_grad:
         check.fail("no gradient reaches the student: only the teacher is read under `torch.no_grad()`.")
-    gradients = torch.autograd.grad(loss, learning + followed, allow_unused=True)
-    if any(gradient is not None for gradient in gradients[len(learning) :]):
+    if any(gradient is not None for gradient in torch.autograd.grad(loss, followed, None, True, allow_unused=True)):
         check.fail("the teacher gets gradients: it would come to meet the student. Read it under `torch.no_grad()`.")
-    if all(gradient is None for gradient in gradients[: len(learning)]):
-        check.fail("no gradient reaches the student: only the teacher is read under `torch.no_grad()`.")
+    why = "part of the loss reaches nobody: only `teacher.encode` belongs under `torch.no_grad()`, nothing is detached."
+    check.learns_alike(loss, right, learning, learning, why)
 
 
 class _Watched(Degradation):
@@ -184,9 +199,10 @@ def check_redegradation(
         },
         atol=1e-5,
     )
-    gradient = torch.autograd.grad(got, restored, allow_unused=True)[0] if got.requires_grad else None
-    if gradient is None or not gradient.any():
+    if not got.requires_grad:
         check.fail(NO_GRADIENT)
+    why = "the gradient is not that of the loss: clamp the face, damage it and compare, and detach nothing."
+    check.learns_alike(got, (fidelity * each).mean(), [restored], [restored], why)
     check.passed("the same damage, weighed by fidelity, with gradients")
 
 
@@ -194,7 +210,7 @@ def check_total_loss(
     total_loss: Callable[[Mapping[str, Callable[[], Tensor]], Mapping[str, float]], Tensor],
 ) -> None:
     """Check `total_loss(terms, weights)`: the weighted sum; a term of weight 0 is not computed."""
-    check = Check("total_loss", "notebook 06, One step in slow motion")
+    check = Check("total_loss", "notebook 06, Each signal has a switch")
     check.own(total_loss)
     x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     weights = {"pixel": 20.0, "teacher": 0.2, "redegradation": 5.0}
@@ -222,7 +238,7 @@ def check_total_loss(
     def too_much() -> Tensor:
         raise CheckFailed(
             "total_loss: computes `teacher` although its weight is 0: a term that is off should cost nothing. "
-            "(See notebook 06, One step in slow motion.)"
+            "(See notebook 06, Each signal has a switch.)"
         )
 
     off = check.call(total_loss, terms | {"teacher": too_much}, weights | {"teacher": 0.0}, on="teacher's weight 0")

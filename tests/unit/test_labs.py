@@ -28,6 +28,8 @@ MISTAKES = [
     ("gaussian_kernel", "(along / sigma_x) ** 2 + (across / sigma_y) ** 2", "along**2 / sigma_x + across**2 / sigma_y",
      "sigma is a width"),
     ("gaussian_kernel", ") / 2)", "))", "the ½"),
+    ("gaussian_kernel", "steps = torch", "radius = int(4 * max(sigma_x, sigma_y))\n    steps = torch",
+     "returned shape"),
     ("gaussian_kernel", "radius + 1.0", "radius + 0.0", "returned shape (12, 12) where (13, 13)"),
     ("add_noise", "sigma / 255", "sigma", "divide it by 255"),
     ("add_noise", "pattern).clamp(0, 1)", "pattern)", "clamp it"),
@@ -36,6 +38,9 @@ MISTAKES = [
     ("add_noise", ", generator=torch.Generator().manual_seed(seed)", "", "global random numbers"),
     ("add_noise", "generator=torch.Generator().manual_seed(seed)", "generator=torch.manual_seed(seed)", "global"),
     ("add_noise", "manual_seed(seed)", "manual_seed(0)", "`seed` is not used"),
+    ("add_noise", "torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))",
+     "torch.Generator().manual_seed(seed)\n"
+     "    pattern = torch.stack([torch.randn(x.shape, generator=pattern) for x in images])", "in one call"),
     ("add_noise", "images.shape", "images.shape[1:]", "every picture gets the same noise"),
     ("add_noise", "(images + sigma / 255 * pattern)", "images.add_(sigma / 255 * pattern)", "in place"),
     ("damage", "resize(blur(image, kernel), low_size(size, down))", "blur(resize(image, low_size(size, down)), kernel)",
@@ -52,6 +57,7 @@ MISTAKES = [
     ("damage", "labs.add_noise(small, noise, seed)\n    return resize(jpeg(noisy, quality), size)",
      "resize(small, size)\n    return jpeg(labs.add_noise(noisy, noise, seed), quality)", "come after enlarging"),
     ("damage", "blur(image, kernel)", "image", "the blur is missing"),
+    ("damage", "low_size(size, down)", "int(size / down)", "cut down to a whole number"),
     ("damage", "labs.add_noise(small, noise, seed)", "small", "the noise is missing"),
     ("damage", "jpeg(noisy, quality)", "noisy", "JPEG is missing"),
     ("damage", "resize(jpeg(noisy, quality), size)", "jpeg(noisy, quality)", "stays small"),
@@ -65,6 +71,9 @@ MISTAKES = [
      "values.round() + (values - values.round()) ** 3", "smooth rounding"),
     ("high_pass", ", count_include_pad=False", "", "zeros of the padding"),
     ("high_pass", "x - F", "F", "this is the local mean"),
+    ("high_pass", "x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)", "x.clone()", "x itself"),
+    ("high_pass", "F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)",
+     "F.avg_pool2d(F.pad(x, (1,) * 4, mode='reflect'), 3, stride=1)", "the border is mirrored"),
     ("high_pass", "x - F", "-x + F", "the sign is reversed"),
     ("high_pass", "3, stride=1, padding=1", "5, stride=1, padding=2", "5×5"),
     ("high_pass", "F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)",
@@ -85,6 +94,7 @@ MISTAKES = [
     ("gate", "x.mean(dim=(2, 3), keepdim=True)", "x", "weights of its own"),
     ("gate", "F.leaky_relu(squeeze(mean), 0.2)", "squeeze(mean)", "is missing"),
     ("gate", "F.leaky_relu(squeeze(mean), 0.2)", "F.relu(squeeze(mean))", "a ReLU stands"),
+    ("gate", "F.leaky_relu(squeeze(mean), 0.2)", "F.leaky_relu(squeeze(mean))", "PyTorch's own is 0.01"),
     ("my_mmrb", "x + self.scale", "self.scale", "the residual is forgotten"),
     ("my_mmrb", "self.scale * self", "self", "`scale` is forgotten"),
     ("my_mmrb", "self.scale * self", "0.2 * self", "fixed number 0.2"),
@@ -102,6 +112,10 @@ MISTAKES = [
      "acts on what is handed on"),
     ("my_mmrb", "width = max(2, channels // 4)", "width = 4", "written into the code"),
     ("my_mmrb", "torch.full((channels, 1, 1), 0.2)", "torch.ones(channels, 1, 1)", "`scale` of a new block"),
+    ("my_mmrb", "self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.2))",
+     "self.register_buffer('scale', torch.full((channels, 1, 1), 0.2))", "must be an `nn.Parameter`"),
+    ("my_mmrb", "own + answers[-1] if", "own + answers[-1].detach() if", "may be detached"),
+    ("my_mmrb", "max(2, channels // 4)", "channels // 4", "written into the code"),
     ("my_mmrb", "self.fuse = ", "self.merge = ", "missing ['fuse.bias', 'fuse.weight']"),
     ("my_mmrb", "x + self.scale * ", "x.add_(1).sub_(1.5) + self.scale * ", "in place"),
     ("modulate", "style[:, None, :, None, None]", "style[:, :, None, None, None]", "scales the output channels"),
@@ -127,6 +141,7 @@ MISTAKES = [
      "square root is missing"),
     ("modulated_conv", "y = F", "style = style[:1].expand_as(style)\n    y = F", "the style of the first"),
     ("modulated_conv", ", padding=weight.shape[-1] // 2", "", "pad by k // 2"),
+    ("modulated_conv", "x * style[:, :, None, None]", "x * style[:, :, None, None] ** 2", "in it twice"),
     ("modulated_conv", "F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[-1] // 2)",
      "F.conv2d(x, weight, padding=weight.shape[-1] // 2) * style[:, :, None, None]", "only the demodulation is right"),
     ("modulated_conv", "y * (power + 1e-8).rsqrt()[:, :, None, None]",
@@ -170,7 +185,12 @@ MISTAKES = [
     ("restore", "package.scale_conditions(read.conditions, fidelity)", "read.conditions", "conditions are not scaled"),
     ("restore", 'package.knob(fidelity, len(lq)) * stages["trust"]', 'stages["trust"]', "turn the trust map"),
     ("restore", "return drawn.lerp(read.pyramid[restorer.preset.size], trust)",
-     "return restorer(lq, 1.0).image", "neither conditions nor trust"),
+     "drawn = restorer.generator(read.ws, read.conditions)\n"
+     "    return drawn.lerp(read.pyramid[restorer.preset.size], stages['trust'])", "neither conditions nor trust"),
+    ("restore", "return drawn.lerp(read.pyramid[restorer.preset.size], trust)",
+     "return restorer(lq, fidelity).image", "the package's own restorer"),
+    ("restore", "return drawn.lerp(read.pyramid[restorer.preset.size], trust)",
+     "return restorer.draw(read, stages['trust'], fidelity)[0].image", "the package's own restorer"),
     ("restore", ", package.scale_conditions(read.conditions, fidelity)", "", "gets no conditions"),
     ("restore", "restorer.generator(read.ws", "restorer.generator(fidelity * read.ws", "the codes are scaled"),
     ("restore", "drawn.lerp(read.pyramid[restorer.preset.size], trust)", "drawn", "this is the drawn picture"),
@@ -185,6 +205,8 @@ MISTAKES = [
     ("ema_update", "mean.lerp_(value, 1 - decay)", "value.lerp_(mean, 1 - decay)", "changes the model"),
     ("ema_update", "with torch.no_grad()", "with torch.enable_grad()", "joined the model's graph"),
     ("ema_update", "mean.copy_(value)", "mean = value", "buffers are left behind"),
+    ("ema_update", "mean.copy_(value)", "mean.copy_(0.9 * mean + 0.1 * value)", "buffers are averaged"),
+    ("ema_update", "mean.copy_(value)", "mean.data = value.data", "shares memory"),
     ("teacher_loss", "teacher.encode(clean)", "teacher.encode(lq)", "the teacher sees the damaged face"),
     ("teacher_loss", "student.encode(lq)", "student.encode(clean)", "the student sees the clean face"),
     ("teacher_loss", "ws, features = student", "clean, lq = lq, clean\n    ws, features = student", "are swapped"),
@@ -194,10 +216,18 @@ MISTAKES = [
     ("teacher_loss", "F.mse_loss(ws, taught_ws) + ", "", "the codes are missing"),
     ("teacher_loss", "(4, 8, 16)", "tuple(features)", "every resolution"),
     ("teacher_loss", "with torch.no_grad()", "with torch.enable_grad()", "the teacher gets gradients"),
+    ("teacher_loss", "F.mse_loss(ws, taught_ws)", "F.mse_loss(ws.detach(), taught_ws)",
+     "part of the loss reaches nobody"),
+    ("teacher_loss", "    with torch.no_grad()",
+     "    teacher.requires_grad_(False)\n    with torch.no_grad()", "freezes"),
+    ("teacher_loss", "+ feature_distance([features[r] for r in coarse], [taught[r] for r in coarse])",
+     "+ sum(feature_distance([features[r]], [taught[r]]) for r in coarse)", "take their mean"),
     ("teacher_loss", "ws, features = student.encode(lq)", "ws, features = torch.no_grad()(student.encode)(lq)",
      "no gradient reaches the student"),
     ("redegradation_loss", "params)\n", "degradation.sample(len(lq), torch.Generator()))\n", "draws new parameters"),
     ("redegradation_loss", "apply_differentiable", "apply", "no gradient reaches the restored face"),
+    ("redegradation_loss", "restored.clamp(0, 1)", "(restored + (restored.clamp(0, 1) - restored).detach())",
+     "the gradient is not that of the loss"),
     ("redegradation_loss", "fidelity * ", "", "not weighed by fidelity"),
     ("redegradation_loss", "fidelity * charbonnier(again, lq)", "fidelity.mean() * charbonnier(again, lq)",
      "fidelity weighs the mean"),
@@ -233,16 +263,31 @@ ALTERNATIVES = [
      "torch.cat([F.conv2d(one[None], weight * s[:, None, None] / ((weight * s[:, None, None]).square()"
      ".sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt(), padding=weight.shape[-1] // 2) for one, s in zip(x, style)])"),
     ("scale_conditions", ".reshape(-1, 1, 1, 1)", ".view(-1)[:, None, None, None]"),
+    ("add_noise", "images + sigma / 255 * pattern", "images + sigma * pattern / 255"),
+    ("add_noise", "images + sigma / 255 * pattern", "(255 * images + sigma * pattern) / 255"),
+    ("high_pass", "return x - F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)",
+     "kernel = torch.ones(x.shape[1], 1, 3, 3)\n"
+     "    total, number = (F.conv2d(y, kernel, padding=1, groups=x.shape[1]) for y in (x, torch.ones_like(x)))\n"
+     "    return x - total / number"),
+    ("modulate", "return weight[None] * style[:, None, :, None, None]",
+     "out = torch.empty(len(style), *weight.shape)\n"
+     "    for one, s in zip(out, style, strict=True):\n"
+     "        one.copy_(weight * s[:, None, None])\n    return out"),
+    ("sft", "return torch.cat([first, second * (1 + scale) + shift], dim=1)",
+     "out = torch.zeros(h.shape)\n    out[:, : h.shape[1] // 2] = first\n"
+     "    out[:, h.shape[1] // 2 :] = second + scale * second + shift\n    return out"),
     ("blend", "(1 - t) * drawn + t * codecs", "drawn.lerp(codecs, t)"),
     ("ema_update", "mean.lerp_(value, 1 - decay)", "mean.mul_(decay).add_(value, alpha=1 - decay)"),
     ("total_loss", "weights[name] * term()", "term() * weights[name]"),
 ]  # fmt: skip
 
 
-def check_answer(notebook, grade_id: str) -> None:
-    """Run the set-up of a lab, one answer, and the check cell below it, as a student does."""
+def check_answer(notebook, grade_id: str, graded: bool = False) -> None:
+    """Run the set-up of a lab, one answer, and the check cell below it, as a student does; or what counts, too."""
     place = index_of(notebook, grade_id)
     cells = [notebook.cells[index_of(notebook, "setup")], *notebook.cells[place : place + 2]]
+    if graded:
+        cells.append(next(cell for cell in notebook.cells[place:] if metadata(cell).get("grade")))
     with plt.rc_context(), torch.enable_grad():  # the set-up of some labs changes both
         namespace = {}
         for cell in cells:
@@ -256,10 +301,10 @@ def test_the_check_takes_the_reference_solution(grade_id, capsys):
 
 
 @pytest.mark.parametrize(("grade_id", "one", "other"), ALTERNATIVES)
-def test_the_check_takes_other_right_answers(grade_id, one, other):
+def test_check_and_hidden_tests_take_other_right_answers(grade_id, one, other):
     notebook = read(LAB_OF[grade_id])
     plant(notebook, grade_id, one, other)
-    check_answer(notebook, grade_id)
+    check_answer(notebook, grade_id, graded=True)
 
 
 @pytest.mark.parametrize(("grade_id", "right", "wrong", "message"), MISTAKES)
@@ -296,7 +341,7 @@ def test_an_error_in_an_answer_is_told_with_its_input_and_its_line(tmp_path):
     exec(compile(answer.read_text(), str(answer), "exec"), namespace)
     with pytest.raises(labs.CheckFailed) as failed:
         labs.check_high_pass(namespace["high_pass"])
-    for part in ("raised RuntimeError", "a flat x of 0.7", "return x + x.new_zeros(3, 2)", "notebook 02"):
+    for part in ("raised RuntimeError", "x of shape (2, 3, 7, 5)", "return x + x.new_zeros(3, 2)", "notebook 02"):
         assert part in str(failed.value)
 
 
