@@ -82,10 +82,12 @@ def _index(shard: Path, suffixes: Sequence[str]) -> list[tuple[Path, str, int, i
     try:
         with tarfile.open(shard, "r:") as tar:
             members = [m for m in tar if m.isreg() and not m.issparse() and _is_picture(m.name, suffixes)]
+            tar.fileobj.seek(tar.offset)  # tarfile takes a damaged header for the end, which is a block of zeros
+            whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
     except tarfile.TarError as error:
         raise ArchiveError(f"cannot read {shard} as a plain tar file ({error}): unpack .tar.gz, or copy it") from error
-    if any(m.offset_data + m.size > shard.stat().st_size for m in members):
-        raise ArchiveError(f"{shard} is cut short: copy it anew")
+    if not whole or any(m.offset_data + m.size > shard.stat().st_size for m in members):
+        raise ArchiveError(f"{shard} is cut short or damaged: copy it anew")
     return [(shard, m.name, m.offset_data, m.size) for m in members]
 
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import sys
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def aligned_portraits(split: str, size: int, base_url: str = URL) -> tuple[np.nd
     images, landmarks = _align_all(wanted, portrait_folder(wanted, base_url), size)
     content = io.BytesIO()
     np.savez(content, images=images, landmarks=landmarks, key=key)
-    write_atomic(path, content.getvalue())
+    with suppress(OSError):  # a cache that cannot be written costs time, and no faces
+        write_atomic(path, content.getvalue())
     return images, landmarks, names
 
 

@@ -24,6 +24,7 @@ from bfr_lite.stylegan2 import Generator
 KINDS = ("synthetic", "congress", "folder")
 SPLITS = ("train", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+ARCHIVES = "a .zip, a .tar or a pattern such as shards/*.tar (unpack a .tar.gz)"
 
 
 class DataError(ValueError):
@@ -228,7 +229,9 @@ def _shards(path: str | os.PathLike | None) -> list[Path]:
     """The archives that ``path`` means: a zip or tar file, or a pattern of tar files such as shards/*.tar."""
     if path is None or Path(path).suffix.lower() not in (".zip", ".tar") or Path(path).is_dir():
         return []
-    return [Path(path)] if Path(path).is_file() else [Path(found) for found in sorted(glob(str(path)))]
+    if Path(path).is_file() or Path(path).suffix.lower() == ".zip":
+        return [Path(path)] if Path(path).is_file() else []
+    return [Path(found) for found in sorted(glob(str(path)))]
 
 
 def _archive(
@@ -245,19 +248,23 @@ def _folder(
     path: str | os.PathLike | None, split: str | None, size: int, count: int | None, align: bool
 ) -> FolderFaces:
     if path is None or not Path(path).is_dir():
-        raise DataError(f'"folder" needs the path of a folder, got {path!r}')
+        raise DataError(f'"folder" needs the path of a folder, {ARCHIVES}; there is no {path!r}')
     if split is not None:
         raise DataError(f"a folder has no split {split!r}: give the path of the subfolder you want")
     folder = Path(path)
     files = sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in SUFFIXES and not _hidden(file.relative_to(folder)) and file.is_file()
     )
     if not files:
         raise DataError(f"no pictures in {folder}: looked for {', '.join(SUFFIXES)}")
     _check_count(count, len(files), str(folder))
     return FolderFaces(folder, files[:count], size, align)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)  # of an editor or a desktop, such as .ipynb_checkpoints
 
 
 def _check_count(count: int | None, available: int, where: str) -> None:

@@ -15,7 +15,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from bfr_lite import download
-from bfr_lite.lpips_import import import_lpips
+from bfr_lite.lpips_import import backbone, import_lpips
 
 OK = "OK"
 FAIL = "FAIL"  # something needed is missing or damaged
@@ -24,7 +24,6 @@ ABSENT = "ABSENT"  # something optional is not here; all else works
 WEIGHTS = ("prior-lite", "discriminator-lite", "restorer-lite", "landmarks-lite", "aligner-lite")
 WEIGHTS += ("prior-tiny", "discriminator-tiny")
 MEMORY_GB = 3.0  # what a notebook may use
-LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"  # the file torchvision fetches for lpips.LPIPS(net="alex")
 
 _MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "scikit-image": "skimage"}
 _REINSTALL = "run `make venv`, or pip install -c constraints.txt -e '.[dev]'"
@@ -83,7 +82,8 @@ def check_package(requirement: Requirement) -> Check:
     try:
         version = metadata.version(name)
         if not needed.contains(version, prereleases=True):
-            return Check(name, FAIL, f"{version}, but {needed} is needed: {_REINSTALL}")
+            status = FAIL if requirement.marker is None else ABSENT  # of an extra, nothing is needed
+            return Check(name, status, f"{version}, but {needed} is needed: {_REINSTALL}")
         if requirement.marker is None:
             _import(name)
     except metadata.PackageNotFoundError:
@@ -153,12 +153,15 @@ def check_data_folder() -> Check:
 
 
 def check_portraits() -> Check:
-    """The portraits of ``load_faces("congress")`` are in the data folder or the cache."""
-    for folder in _data_folders("faces/congress", "congress"):
-        count = len(list(folder.glob("*.jpg")))
-        if count:
-            return Check("portraits", OK, f"{count} in {folder}")
-    return Check("portraits", ABSENT, 'load_faces("congress") fetches them; synthetic faces need none')
+    """All portraits of ``load_faces("congress")`` are where it takes them from: in the data folder, or the cache."""
+    from bfr_lite.congress import portraits
+
+    folder = next((folder for folder in _data_folders("faces/congress", "congress") if folder.is_dir()), None)
+    if folder is None:
+        return Check("portraits", ABSENT, 'load_faces("congress") fetches them; synthetic faces need none')
+    wanted = portraits("all")
+    count = sum((folder / portrait.file).is_file() for portrait in wanted)
+    return Check("portraits", OK if count == len(wanted) else ABSENT, f"{count} of {len(wanted)} in {folder}")
 
 
 def check_detector() -> Check:
@@ -186,11 +189,9 @@ def _data_folders(in_data: str, in_cache: str) -> Iterator[Path]:
 
 
 def check_lpips_backbone() -> Check:
-    """The AlexNet that LPIPS measures with is in PyTorch's cache."""
-    from torch.hub import get_dir
-
-    path = Path(get_dir()) / "checkpoints" / LPIPS_BACKBONE
-    if path.is_file():
+    """The AlexNet that LPIPS measures with is in PyTorch's cache, whole."""
+    path, whole = backbone()
+    if whole:
         return Check("LPIPS backbone", OK, str(path))
-    detail = f"{path} is not here: LPIPS fetches it on first use; without it EfficientNet-Lite2's features stand in"
-    return Check("LPIPS backbone", ABSENT, detail)
+    detail = f"no {path}, or not whole: EfficientNet-Lite2's features stand in. torchvision.models.alexnet"
+    return Check("LPIPS backbone", ABSENT, f'{detail}(weights="DEFAULT") fetches it')

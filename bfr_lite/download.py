@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pooch
 from tqdm.auto import tqdm
+
+from bfr_lite.files import atomic_path
 
 YUNET_NAME = "face_detection_yunet_2026may.onnx"
 YUNET_URL = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
@@ -66,15 +67,8 @@ def check_sha256(path: Path, sha256: str) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the whole file or none; makes parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp gives 0600, too strict for a cache that a group shares
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def fetch(base_url: str, sha256: Mapping[str, str], folder: Path, what: str) -> None:
@@ -88,12 +82,15 @@ def fetch(base_url: str, sha256: Mapping[str, str], folder: Path, what: str) -> 
     wanted = [name for name, path in paths.items() if not path.is_file() or _sha256(path) != sha256[name]]
     if not wanted:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingFileError(f"cannot keep {what} in {folder}: {error}") from None
     store = pooch.create(folder, base_url, registry=dict(sha256), retry_if_failed=RETRIES)
 
     def one(name: str) -> None:
         try:
-            store.fetch(name)
+            os.chmod(store.fetch(name), 0o644)  # pooch leaves 0600, too strict for a cache that a group shares
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
             raise MissingFileError(f"could not fetch {base_url}{name}: {error}") from None
 

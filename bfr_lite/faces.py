@@ -5,6 +5,8 @@ Points are (x, y) in pixels, x to the right and y down; the centres of pixels ha
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +28,16 @@ __all__ = [
     "warp",
 ]
 
+BEST_FACE_WIDTH = 100
 # The detector sees the picture with its longer side at each of these lengths, as far as it has the pixels
 # (the first three always). A face of any size then comes near the size at which YuNet places landmarks best,
 # and the mean of three views has 0.6 of the error of one (2 px against 3.3 px, at 57 px between the eyes).
-VIEW_SIDES = (192, 288, 432, 648, 972, 1458)
+VIEW_SIDES = (192, 288, 432, 648, 972, 1458, 2187, 3280, 4920)
+# A large view is seen piece by piece, for memory. Neighbours share enough for every face that a smaller view misses.
+TILE, SHARED = 1458, 2 * BEST_FACE_WIDTH
 # And where these show no face: in a small view noise is averaged away, and a blurred face is sharp.
 SMALL_SIDES = (144, 96)
 VIEWS_AVERAGED = 3
-BEST_FACE_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,35 @@ class FaceDetector:
         if shape.min() < 16:
             return np.zeros((0, 16))
         seen = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
-        self._network.setInputSize(tuple(shape.tolist()))
-        rows = self._network.detect(cv2.cvtColor(seen, cv2.COLOR_RGB2BGR))[1]
-        if rows is None:
-            return np.zeros((0, 16))
-        rows = rows.astype(np.float64)
+        rows = np.concatenate([self._tile(seen, *window) for window in _windows(*seen.shape[:2])])
         back = np.array([width, height]) / shape
         box = rows[:, :4] * np.tile(back, 2)
         points = (rows[:, 4:14] + 0.5) * np.tile(back, 5) - 0.5
         return np.column_stack([box, points, rows[:, 14], rows[:, 2]])
+
+    def _tile(self, seen: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """What is found (N, 15) in a window of ``seen``, in its pixels; not what the window cuts."""
+        part = cv2.cvtColor(seen[rows, columns], cv2.COLOR_RGB2BGR)
+        self._network.setInputSize(part.shape[1::-1])
+        found = self._network.detect(part)[1]
+        if found is None:
+            return np.zeros((0, 15))
+        found = found.astype(np.float64)
+        here, size = np.array([columns.start, rows.start]), np.array(part.shape[1::-1])
+        more_before, more_after = here > 0, here + size < seen.shape[1::-1]
+        cut = ((found[:, :2] <= 0) & more_before) | ((found[:, :2] + found[:, 2:4] >= size) & more_after)
+        found[:, :14] += np.concatenate([here, [0, 0], np.tile(here, 5)])
+        return found[~cut.any(axis=1)]
+
+
+def _windows(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the windows, at most ``TILE`` pixels a side, that a view is cut into."""
+    spans = []
+    for length in (height, width):
+        count = max(1, math.ceil((length - SHARED) / (TILE - SHARED)))
+        starts = np.linspace(0, length - min(length, TILE), count).round().astype(int).tolist()
+        spans.append([slice(start, min(start + TILE, length)) for start in starts])
+    return list(itertools.product(*spans))
 
 
 def _groups(rows: np.ndarray) -> list[np.ndarray]:

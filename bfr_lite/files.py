@@ -6,8 +6,10 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.bfr-lite")
 
@@ -23,6 +25,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold `folder` as the only process that writes there; the hold ends with the block, or with the process.
+
+    Raises `ValueError` where another holds it.
+    """
+    path = folder / ".lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"another run writes to {folder}: stop it, or name another folder") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open
+            path.unlink()
+        lock.release()
 
 
 def discard_leftovers(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from bfr_lite.alignment import warp_by_area
 from bfr_lite.data import load_faces
 from bfr_lite.images import tensor_to_uint8
 
@@ -39,8 +40,7 @@ def _hang(wall: np.ndarray, portrait: np.ndarray, middle: np.ndarray, side: floa
     centre = (len(framed) - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), tilt, side / size)
     matrix[:, 2] += middle - centre
-    shape = {"M": matrix, "dsize": wall.shape[1::-1]}
-    kind = cv2.INTER_AREA if side < size else cv2.INTER_CUBIC
-    cover = cv2.warpAffine(np.ones(framed.shape[:2], np.float32), flags=cv2.INTER_LINEAR, **shape)[..., None]
-    drawn = cv2.warpAffine(framed.astype(np.float32), flags=kind, borderMode=cv2.BORDER_REPLICATE, **shape)
+    shape = wall.shape[1::-1]
+    cover = cv2.warpAffine(np.ones(framed.shape[:2], np.float32), matrix, shape, flags=cv2.INTER_LINEAR)[..., None]
+    drawn = warp_by_area(framed.astype(np.float32), matrix, shape, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     wall += cover * (drawn - wall)

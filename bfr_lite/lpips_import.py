@@ -1,4 +1,4 @@
-"""Import ``lpips`` also where torchvision's compiled operators cannot be loaded.
+"""Import ``lpips`` also where torchvision's compiled operators cannot be loaded, and find what it measures with.
 
 ``lpips`` needs torchvision for its model definitions alone. Importing torchvision nevertheless describes its
 compiled operators to PyTorch, and that fails with "operator torchvision::nms does not exist" where they did
@@ -7,9 +7,13 @@ not load, as with a torchvision built for CUDA beside a CPU-only torch. Declarin
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from functools import cache
+from pathlib import Path
 from types import ModuleType
+
+BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's weights for lpips.LPIPS(net="alex")
 
 _MISSING = (  # as declared by torchvision 0.28
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -29,6 +33,15 @@ def import_lpips() -> ModuleType:
             raise
     _declare_operators()
     return importlib.import_module("lpips")
+
+
+def backbone() -> tuple[Path, bool]:
+    """Where the AlexNet of LPIPS belongs, and whether it is there and whole: its name ends in its SHA-256's start."""
+    from torch.hub import get_dir  # imported here for the same reason as below
+
+    path = Path(get_dir()) / "checkpoints" / BACKBONE
+    start = path.stem.rpartition("-")[2]
+    return path, path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(start)
 
 
 @cache  # a name can be declared once, and lives as long as the library object that is kept here

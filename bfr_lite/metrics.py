@@ -7,23 +7,20 @@ downloaded, and the name of a metric always says what measured.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from bfr_lite.doctor import LPIPS_BACKBONE
 from bfr_lite.identity import IdentityAngle
 from bfr_lite.imagenet import RULER_NETWORK, ImageNetFeatures, perceptual_distance
 from bfr_lite.images import ImageError, check_images
 from bfr_lite.landmarks import LandmarkNet
-from bfr_lite.lpips_import import import_lpips
+from bfr_lite.lpips_import import backbone, import_lpips
 
 PUBLISHED_SIZE = 512  # landmark distances of the literature are in pixels of a picture this large
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -136,7 +133,8 @@ def imagenet_metric() -> Metric:
 
 def perceptual_metric() -> Metric:
     """LPIPS where PyTorch's cache holds its AlexNet, else EfficientNet-Lite2's feature distance; see the name."""
-    if _has_lpips_backbone():
+    _, whole = backbone()
+    if whole:
         return Metric("LPIPS (AlexNet)", "", False, 4, Lpips())
     return imagenet_metric()
 
@@ -165,13 +163,6 @@ def benchmark_metrics() -> tuple[Metric, ...]:
     """Those of `offline_metrics`, and the identity angle. Raises ModuleNotFoundError without the extra "benchmark"."""
     measure = IdentityAngle()
     return *offline_metrics(), Metric(measure.name, "°", False, 2, measure)
-
-
-def _has_lpips_backbone() -> bool:
-    """Whether the AlexNet is here and whole: its name ends in the first digits of its SHA-256."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE
-    prefix = path.stem.rpartition("-")[2]
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(prefix)
 
 
 def _check_pair(output: Tensor, target: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from dataclasses import dataclass
@@ -50,7 +51,18 @@ def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray) -
 
     Whole or not at all; the suffix chooses the format. Raises as `save_uint8`.
     """
-    if photo.alpha is not None:
-        height, width = pixels.shape[:2]
-        pixels = np.dstack([pixels, Image.fromarray(photo.alpha).resize((width, height), Image.Resampling.LANCZOS)])
-    save_uint8(pixels, path, photo.icc_profile)
+    save_uint8(_with_alpha(photo, pixels), path, photo.icc_profile)
+
+
+def png_of(photo: PhotoFile, pixels: np.ndarray) -> bytes:
+    """What `write_photo` would write as PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(_with_alpha(photo, pixels)).save(stream, "PNG", icc_profile=photo.icc_profile)
+    return stream.getvalue()
+
+
+def _with_alpha(photo: PhotoFile, pixels: np.ndarray) -> np.ndarray:
+    if photo.alpha is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    return np.dstack([pixels, Image.fromarray(photo.alpha).resize((width, height), Image.Resampling.LANCZOS)])

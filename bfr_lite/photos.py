@@ -28,6 +28,7 @@ from bfr_lite.paste import enlarge, face_mask, match_colours, paste
 from bfr_lite.restorer import Restorer
 
 SCALES = (1, 2, 4)
+LARGEST_BOX = 3  # sides of the photo, of a box that somebody draws; a face that only looks in is still in it
 LEAST_EYES = 6.0  # pixels between the eyes; with fewer, any face is as right as another
 MOST_YAW = 65.0  # degrees; beyond, one eye is hidden and no frontal template fits
 MOST_PITCH = 45.0  # likewise: from far below or above, nose and mouth hide each other
@@ -82,12 +83,14 @@ def face_in_box(photo: np.ndarray, box: Sequence[float]) -> FoundFace:
     """The face in a `box` (left, top, width, height in pixels, chin to forehead) that somebody drew in `photo`.
 
     For faces that no detector finds. The five points come from `LandmarkNet`, whatever the box holds. Raises FaceError
-    when the box lies outside the photo.
+    when the box lies outside the photo or is far larger.
     """
     left, top, width, height = box
     shape = as_rgb(photo).shape
     if min(width, height) <= 0 or left >= shape[1] or top >= shape[0] or left + width <= 0 or top + height <= 0:
         raise FaceError(f"the box {tuple(box)} holds nothing of a photo of {shape[1]}x{shape[0]} pixels")
+    if max(width, height) > LARGEST_BOX * max(shape[:2]):
+        raise FaceError(f"the box {tuple(box)} is far larger than a photo of {shape[1]}x{shape[0]} pixels")
     return judge(Landmarker().face_in_box(as_rgb(photo), np.array(box, dtype=np.float64)))
 
 

@@ -248,4 +248,5 @@ class LatentSearch:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return drawn.detach().clamp(0, 1)
+        with torch.no_grad():
+            return self.prior(self.prior.w_avg + free * deviation).clamp(0, 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from pages import page
 
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def execute(path: Path, target: Path) -> tuple[nbformat.NotebookNode, str]:
     start, outcome = time.perf_counter(), "ok"
     try:
         client.execute()
-    except (CellExecutionError, CellTimeoutError) as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         outcome = "FAILED"
         print(f"{path.name}: {error}", file=sys.stderr)
     seconds = time.perf_counter() - start

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bfr_lite.checkpoints import WeightsError, network_path, read_checkpoint
-from bfr_lite.files import discard_leftovers
+from bfr_lite.files import discard_leftovers, sole_writer
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
 from bfr_lite.rows import BatchGenerator
@@ -134,16 +134,22 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
 
     Raises `WeightsError` when the folder holds a checkpoint of other networks, batch or seed, `ValueError` when the
-    processes cannot share the batch.
+    processes cannot share the batch, or another run writes to the folder.
     """
+    count, folder = accelerator.num_processes, run_config.folder
     if run_config.images < 1:
         raise ValueError(f"a run must show at least one picture, got {run_config.images}")
-    keep_freed_memory()
-    index, count, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     if run_config.batch % count:
         raise ValueError(f"{count} processes cannot share a batch of {run_config.batch}: use a multiple of {count}")
-    folder = run_config.folder
+    keep_freed_memory()
     (folder / "samples").mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder) if accelerator.is_main_process else nullcontext():
+        return _run(task, run_config, dataset_length, accelerator)
+
+
+def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
+    index, count, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
+    folder = run_config.folder
     if main:
         for place in (folder, folder / "samples"):
             discard_leftovers(place)

@@ -12,7 +12,7 @@ from ipywidgets import HTML, Dropdown, HBox, Image, IntSlider, VBox
 from PIL.Image import Image as PILImage
 from torch import Tensor
 
-from bfr_lite.images import grid, resize, to_batch
+from bfr_lite.images import grid, to_batch, to_square
 from bfr_lite.plots import encode_image, signed_map
 from bfr_lite.restorer import Restorer
 
@@ -66,7 +66,7 @@ def feature_explorer(restorer: Restorer, lq: Tensor | np.ndarray | PILImage | st
 
     `lq`: pictures as `Restorer.restore` takes them. Raises `ImageError`.
     """
-    return FeatureExplorer(restorer, resize(to_batch(lq)[0].float(), restorer.preset.size))
+    return FeatureExplorer(restorer, to_square(to_batch(lq)[0].float(), restorer.preset.size))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from ipywidgets import HTML, FloatSlider, Image, IntSlider, ToggleButtons, VBox
 from PIL.Image import Image as PILImage
 from torch import Tensor
 
-from bfr_lite.images import ImageError, resize, to_batch
+from bfr_lite.images import ImageError, to_batch, to_square
 from bfr_lite.plots import encode_image
 from bfr_lite.restorer import Restorer
 
@@ -73,10 +73,10 @@ def fidelity_slider(restorer: Restorer, lq: Pictures, clean: Pictures | None = N
     """
     device = restorer.codec.mean_ws.device
     size = restorer.preset.size
-    given = resize(to_batch(lq)[0].float(), size).to(device)
+    given = to_square(to_batch(lq)[0].float(), size).to(device)
     if clean is None:
         return FidelitySlider(restorer, given, None)
-    wanted = resize(to_batch(clean)[0].float(), size)
+    wanted = to_square(to_batch(clean)[0].float(), size)
     if len(wanted) != len(given):
         raise ImageError(f"got {len(given)} damaged and {len(wanted)} clean faces: give as many of one as of the other")
     return FidelitySlider(restorer, given, wanted)

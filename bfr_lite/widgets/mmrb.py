@@ -84,7 +84,7 @@ def inspect(
     if name not in found:
         raise ValueError(f"no MMRB named {name!r}; there are {', '.join(found)}")
     block = found[name]
-    batch = torch.stack([(image + probe).clamp(0, 1), image])
+    batch = torch.stack([(image + probe).clamp(0, 1), image]).to(block.reduce.weight)
     if network is block:
         batch = (batch * 2 - 1)[:, [i % 3 for i in range(block.reduce.in_channels)]]
     with only_paths(found.values(), paths):

@@ -16,7 +16,7 @@ from bfr_lite.adaptation import adapt
 from bfr_lite.alignment import FaceError
 from bfr_lite.cascade import LIMITS
 from bfr_lite.images import ImageError
-from bfr_lite.photo_files import PhotoFile, read_upload
+from bfr_lite.photo_files import PhotoFile, png_of, read_upload
 from bfr_lite.photos import (
     SCALES,
     FoundFace,
@@ -47,7 +47,7 @@ class PhotoRestorer(VBox):
     result: np.ndarray | None = None
 
     def __init__(self, restorer: Restorer, photo: np.ndarray | None):
-        self._restorer = restorer
+        self._restorer, self._device = restorer, restorer.codec.mean_ws.device
         self._detector, remark = available_detector()
         self.upload = FileUpload(accept="image/*", description="your photo")
         self.face = Dropdown(description="face")
@@ -90,12 +90,13 @@ class PhotoRestorer(VBox):
         self._adapted: dict[int, Tensor] = {}
         shown = PILImage.fromarray(draw_faces(photo.pixels, self.faces))
         shown.thumbnail((OVERVIEW, OVERVIEW))
-        show(self.overview, _encoded(np.asarray(shown), "JPEG"))
+        show(self.overview, _jpeg(shown))
         numbers = [number for number, one in enumerate(self.faces, start=1) if not one.left_out]
         left = [f"face {n} is left out, {one.left_out}" for n, one in enumerate(self.faces, start=1) if one.left_out]
         self._found = "; ".join([f"{len(self.faces)} found", *left])
         with torch.no_grad():
-            self._read, stages = self._restorer.read(self._crops) if len(numbers) else (None, {"trust": None})
+            given = self._crops.to(self._device)
+            self._read, stages = self._restorer.read(given) if len(numbers) else (None, {"trust": None})
         self._trust = stages["trust"]
         self.face.options = [
             (f"{number}, turned by {self.faces[number - 1].yaw:+.0f}°", index) for index, number in enumerate(numbers)
@@ -112,7 +113,7 @@ class PhotoRestorer(VBox):
             return self._adapted[index]
         one = slice(index, index + 1)
         output, _ = self._restorer.draw(self._read[one], self._trust[one], self.fidelity.value)
-        return output.image[0].clamp(0, 1)
+        return output.image[0].clamp(0, 1).cpu()
 
     def _restore(self, change: dict | None = None) -> None:
         self._forget()
@@ -132,11 +133,11 @@ class PhotoRestorer(VBox):
         if self.face.value is None:
             return
         index = self.face.value
-        crop = self._crops[index : index + 1]
+        crop = self._crops[index : index + 1].to(self._device)
         adapted = adapt(
             self._restorer, crop, self.fidelity.value, STEPS, on_step=lambda n: setattr(self.progress, "value", n)
         )
-        self._adapted[index] = adapted.after[0]
+        self._adapted[index] = adapted.after[0].cpu()
         self._forget()
         self.caption.value = (
             f"damaged again, the face is {adapted.distances[0]:.4f} from the photo before and "
@@ -149,7 +150,7 @@ class PhotoRestorer(VBox):
             return
         restored = torch.stack([self._drawn(index) for index in range(len(self._crops))])
         self.result = put_back(self._photo.pixels, self.faces, self._crops, restored, self.scale.value)
-        data = base64.b64encode(_encoded(self.result, "PNG")).decode()
+        data = base64.b64encode(png_of(self._photo, self.result)).decode()
         height, width = self.result.shape[:2]
         self.download.value = (
             '<a class="jupyter-button widget-button mod-success" style="width: auto" download="restored.png" '
@@ -169,7 +170,7 @@ def photo_restorer(restorer: Restorer | None = None, photo: np.ndarray | None = 
     return PhotoRestorer(restorer or Restorer.from_pretrained("lite"), photo)
 
 
-def _encoded(pixels: np.ndarray, kind: str) -> bytes:
+def _jpeg(picture: PILImage.Image) -> bytes:
     stream = io.BytesIO()
-    PILImage.fromarray(pixels).save(stream, kind)
+    picture.save(stream, "JPEG")
     return stream.getvalue()

@@ -12,7 +12,7 @@ from PIL.Image import Image as PILImage
 from torch import Tensor
 
 from bfr_lite.degradation import Degradation
-from bfr_lite.images import resize, to_batch
+from bfr_lite.images import to_batch, to_square
 from bfr_lite.plots import encode_image, signed_map
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.losses import charbonnier, feature_distance
@@ -127,5 +127,5 @@ def supervision_viewer(
     teacher = teacher or student
     if teacher.preset != student.preset:
         raise ValueError(f"the teacher is of preset {teacher.preset.name!r}, the student of {student.preset.name!r}")
-    faces = resize(to_batch(clean)[0].float(), student.preset.size)
+    faces = to_square(to_batch(clean)[0].float(), student.preset.size)
     return SupervisionViewer(student, teacher, faces.to(student.codec.mean_ws.device))

@@ -42,7 +42,7 @@ class TrainingMonitor(VBox):
         self.folder, self._arguments = folder, arguments
         self._rows: Rows = []
         self._samples: list[Path] = []
-        self._stopping = False
+        self._stopping, self._watcher = False, None
         self._closed, self._lock = threading.Event(), threading.RLock()
         self.start = Button(description="Start", icon="play", tooltip="start the run, or go on where it stands")
         self.stop = Button(description="Stop", icon="stop", tooltip="end the running step, write a checkpoint, stop")
@@ -71,7 +71,10 @@ class TrainingMonitor(VBox):
         """Look at the folder once, and show what is new."""
         with self._lock:
             where = _log_folder(self.folder)
-            rows, samples = read_log(where / "log.csv"), sorted((where / "samples").glob("*.png"))
+            rows, samples = (
+                read_log(where / "log.csv"),
+                [path for path in sorted((where / "samples").glob("*.png")) if path.stem.isdigit()],
+            )
             running = self.process is not None and self.process.poll() is None
             self.start.disabled, self.stop.disabled = running, not running or self._stopping
             self.status.value = f"<b>{self._state(running)}</b> · {progress(rows)}"
@@ -89,7 +92,8 @@ class TrainingMonitor(VBox):
     def close(self) -> None:
         """Take the widget off the page and stop watching; a run goes on."""
         self._closed.set()
-        self._watcher.join()
+        if self._watcher is not None:  # nothing watches where the first look failed
+            self._watcher.join()
         super().close()
 
     def _watch(self) -> None:

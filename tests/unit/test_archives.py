@@ -60,6 +60,37 @@ def test_a_damaged_or_empty_archive_is_named(folder, tmp_path, kind):
         load_faces("folder", empty)
 
 
+@pytest.mark.parametrize("damage", ["cut at the end of a file", "cut in a header", "a byte of a header"])
+def test_a_damaged_tar_does_not_pass_for_a_smaller_one(folder, tmp_path, damage):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.add(file, file.name)
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        third = archive.getmembers()[2].offset
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    if damage == "a byte of a header":
+        content[third + 100] ^= 1
+    else:
+        del content[third + (200 if damage == "cut in a header" else 0) :]
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"a\.tar is cut short or damaged"):
+        load_faces("folder", tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("name", ["faces.tar.gz", "none.zip", "none.tar", "n*.zip"])
+def test_what_is_no_folder_or_archive_is_told_what_would_be(tmp_path, name):
+    (tmp_path / "faces.tar.gz").write_bytes(b"packed")
+    with pytest.raises(DataError, match=r"unpack a \.tar\.gz"):
+        load_faces("folder", tmp_path / name)
+
+
+def test_hidden_folders_are_left_alone(folder):
+    for name in (".ipynb_checkpoints", "more"):
+        (folder / name).mkdir()
+        save_image(torch.zeros(3, 20, 16), folder / name / "9.png")
+    assert load_faces("folder", folder, size=16).names == ["0.png", "1.png", "2.png", "3.png", "more/9.png"]
+
+
 def test_hostile_archives_do_no_harm(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
-from bfr_lite import cli, doctor
+from bfr_lite import cli, doctor, lpips_import
 from bfr_lite.download import YUNET_NAME
 from bfr_lite.lpips_import import import_lpips
 
@@ -39,6 +39,7 @@ def test_python_and_packages_are_fine_here():
         ("no-such-package>=1", doctor.FAIL, "not installed"),
         ('no-such-package>=1 ; extra == "notebooks"', doctor.ABSENT, "not installed"),
         ("numpy>=999", doctor.FAIL, "but >=999 is needed"),
+        ('numpy>=999 ; extra == "bench"', doctor.ABSENT, "but >=999 is needed"),
         ("numpy>=1", doctor.OK, ""),
     ],
 )
@@ -84,10 +85,11 @@ def test_absent_data_is_no_failure_and_says_what_would_provide_it(nothing_here):
 def test_data_folder_is_looked_into(nothing_here, monkeypatch):
     portraits = nothing_here / "faces" / "congress"
     portraits.mkdir(parents=True)
-    (portraits / "a.jpg").touch()
+    (portraits / "A000014.jpg").touch()
     monkeypatch.setenv("BFR_LITE_DATA", str(nothing_here))
     assert doctor.check_data_folder().status == doctor.OK
-    assert doctor.check_portraits().detail.startswith("1 in")
+    found = doctor.check_portraits()
+    assert found.status == doctor.ABSENT and found.detail.startswith("1 of 782 in"), "a download that was cut short"
 
 
 def test_wrong_data_folder_is_a_failure(nothing_here, monkeypatch):
@@ -107,7 +109,11 @@ def test_lpips_backbone(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert doctor.check_lpips_backbone().status == doctor.ABSENT
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "hub" / "checkpoints" / doctor.LPIPS_BACKBONE).touch()
+    (tmp_path / "hub" / "checkpoints" / lpips_import.BACKBONE).write_bytes(b"cut short")
+    assert doctor.check_lpips_backbone().status == doctor.ABSENT
+    name = f"alexnet-owt-{hashlib.sha256(b'whole').hexdigest()[:8]}.pth"
+    monkeypatch.setattr(lpips_import, "BACKBONE", name)
+    (tmp_path / "hub" / "checkpoints" / name).write_bytes(b"whole")
     assert doctor.check_lpips_backbone().status == doctor.OK
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import threading
 
 import pytest
@@ -72,6 +73,8 @@ def assert_whole(folder, without):
 def test_fetch_brings_every_file_and_asks_for_none_twice(server, tmp_path):
     download.fetch(server.url, SHA256, tmp_path, "letters")
     assert content_of(tmp_path) == FILES
+    if os.name == "posix":
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}, "a group may share the cache"
     download.fetch(server.url, SHA256, tmp_path, "letters")
     assert sorted(server.asked) == sorted(FILES)
 
@@ -91,6 +94,12 @@ def test_after_a_cut_a_later_call_goes_on(server, tmp_path, one_try):
     download.fetch(server.url, SHA256, tmp_path, "letters")
     assert content_of(tmp_path) == FILES
     assert server.asked.count("a.jpg") == 1
+
+
+def test_a_cache_that_cannot_be_made_is_named(server, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(download.MissingFileError, match=r"cannot keep letters in .*file"):
+        download.fetch(server.url, SHA256, tmp_path / "file" / "cache", "letters")
 
 
 def test_a_wrong_hash_leaves_nothing_of_the_file(server, tmp_path, one_try):

@@ -182,6 +182,18 @@ def test_every_face_of_a_crowd_is_found_once(detector, congress_root):
     assert areas == sorted(areas, reverse=True)
 
 
+def test_small_faces_of_a_large_photo_are_found_wherever_its_windows_meet(detector):
+    """Each once: no window cuts a face that no other shows whole."""
+    wall, side = np.full((2400, 3200, 3), 128, np.uint8), 64
+    face = cv2.resize(skimage.data.astronaut()[:256, 100:356], (side, side), interpolation=cv2.INTER_AREA)
+    corners = [(x, y) for y in (60, 1176, 2280) for x in (60, 1258, 1435, 2000, 3080)]
+    for x, y in corners:
+        wall[y : y + side, x : x + side] = face
+    noses = np.array([one.landmarks[2] for one in detector.detect(wall)])
+    apart = np.abs(noses[:, None] - (np.array(corners) + side / 2)).max(axis=2) < side / 2
+    assert len(noses) == len(corners) and (apart.sum(axis=0) == 1).all()
+
+
 def test_a_face_lost_in_damage_is_found_in_a_small_view(detector, congress_root, monkeypatch):
     portrait = portraits("test")[33]
     photo = load_image(congress_root / "faces" / "congress" / portrait.file)[None]

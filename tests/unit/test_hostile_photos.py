@@ -77,6 +77,11 @@ class TestPhotos:
         assert restore(photo, tmp_path / "out", "--weights", weights, "--box", *box) == 1
         assert "holds nothing of a photo of 256x256 pixels" in capsys.readouterr().err
 
+    def test_a_box_far_larger_than_the_photo(self, weights, tmp_path, capsys):
+        photo = saved(FACE, tmp_path / "face.png")
+        assert restore(photo, tmp_path / "out", "--weights", weights, "--box", -5e5, -5e5, 1e6, 1e6) == 1
+        assert "far larger than a photo of 256x256 pixels" in capsys.readouterr().err
+
     def test_a_file_that_is_no_detector(self, weights, tmp_path, capsys):
         photo, detector = saved(FACE, tmp_path / "face.png"), tmp_path / "yunet.onnx"
         detector.write_bytes(b"no network")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bfr_lite import metrics
+from bfr_lite import lpips_import, metrics
 from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import ImageError
 
@@ -27,7 +27,7 @@ def no_backbone(tmp_path, monkeypatch):
     """An empty PyTorch cache; the file is where AlexNet would be."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    return tmp_path / "checkpoints" / metrics.LPIPS_BACKBONE
+    return tmp_path / "checkpoints" / lpips_import.BACKBONE
 
 
 def test_psnr_is_that_of_scikit_image(pair):
@@ -121,7 +121,7 @@ def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch, pair):
 
     content = b"a whole file"
     name = f"alexnet-owt-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    monkeypatch.setattr(metrics, "LPIPS_BACKBONE", name)
+    monkeypatch.setattr(lpips_import, "BACKBONE", name)
     monkeypatch.setattr(metrics, "import_lpips", lambda: SimpleNamespace(LPIPS=FakeLpips))
     no_backbone.with_name(name).write_bytes(content)
     metric = metrics.perceptual_metric()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bfr_lite.checkpoints import read_checkpoint
-from bfr_lite.files import atomic_path, discard_leftovers
+from bfr_lite.files import atomic_path, discard_leftovers, sole_writer
 from bfr_lite.training.log import CsvLog
 
 KILLS = Path(__file__).parents[2] / "data" / "benchmarks" / "kills.py"
@@ -72,3 +72,12 @@ def test_only_what_killed_writers_left_in_the_folder_itself_is_discarded(tmp_pat
         temporary.write_text("whole")
     discard_leftovers(tmp_path)
     assert not left.exists() and all(path.read_text() == "mine" for path in kept)
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    refused = pytest.raises(ValueError, match=f"another run writes to {tmp_path}")
+    with sole_writer(tmp_path), refused, sole_writer(tmp_path):
+        pass
+    with sole_writer(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image
+from PIL import Image, ImageCms
 
 from bfr_lite.cascade import LIMITS, CascadeDetector
 from bfr_lite.photos import find_faces, restore_photo
@@ -103,3 +103,15 @@ def test_find_faces_agrees_with_what_is_shown(widget):
 def test_what_stands_in_for_yunet_is_said_in_one_sentence(restorer, monkeypatch):
     monkeypatch.setattr("bfr_lite.widgets.photo.available_detector", lambda: (CascadeDetector(), "a long story"))
     assert photo_restorer(restorer, PAIR).remark.value == f"No YuNet here: {escape(LIMITS)}."
+
+
+def test_the_file_keeps_transparency_and_colour_profile(widget):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture, stream = Image.fromarray(PAIR), io.BytesIO()
+    picture.putalpha(100)
+    picture.save(stream, "PNG", icc_profile=profile)
+    give(widget, stream.getvalue())
+    widget.make.click()
+    data = widget.download.value.split("base64,")[1].split('"')[0]
+    made = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert made.mode == "RGBA" and made.info["icc_profile"] == profile and set(np.asarray(made)[..., 3].flat) == {100}

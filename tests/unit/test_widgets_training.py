@@ -99,6 +99,7 @@ def test_samples_follow_the_newest_until_an_older_one_is_chosen(monitor, tmp_pat
     widget.sample.value = 0
     assert "after 100 pictures" in widget.caption.value and grey(widget) == pytest.approx(0.1, abs=0.01)
     add_sample(tmp_path, 400)
+    (tmp_path / "samples" / "best.png").write_bytes(b"of somebody")
     widget.refresh()
     assert (widget.sample.value, widget.sample.max) == (0, 3) and grey(widget) == pytest.approx(0.1, abs=0.01)
 
