@@ -41,8 +41,8 @@ def save_weights(path: Path, module: nn.Module, card: Mapping[str, object]) -> N
     Half precision halves the file and moves a restored pixel by far less than one step of 1/255.
     """
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in module.state_dict().items()}
-    # both are written before either takes its place: weights and a card of others would not be loaded
-    with network_path(path) as temporary, atomic_path(path.with_suffix(".json")) as for_card:
+    # Both are written before either takes its place, first the weights: with a card of others they would be refused.
+    with atomic_path(path.with_suffix(".json")) as for_card, network_path(path) as temporary:
         save_file(tensors, temporary)
         temporary.chmod(0o644)  # safetensors gives 0600, too strict for a file to share
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()

@@ -248,7 +248,7 @@ def _folder(
     path: str | os.PathLike | None, split: str | None, size: int, count: int | None, align: bool
 ) -> FolderFaces:
     if path is None or not Path(path).is_dir():
-        raise DataError(f'"folder" needs the path of a folder, {ARCHIVES}; there is no {path!r}')
+        raise DataError(f'"folder" needs the path of a folder, {ARCHIVES}; got {path!r}')
     if split is not None:
         raise DataError(f"a folder has no split {split!r}: give the path of the subfolder you want")
     folder = Path(path)

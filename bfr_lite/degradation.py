@@ -132,16 +132,17 @@ class Degradation:
         if not (images.is_cpu or return_stages):
             return self.apply_differentiable(images, params)
         check_images(images, self.size)
+        wide = at_least_float32(images)
         with full_precision(images):
-            done = _degrade(at_least_float32(images), params, jpeg)
+            done = _degrade(wide, params, jpeg)
         if not return_stages:
             return torch.cat([stages["output"] for stages in done]).to(images)
         shown = {
             name: torch.cat([F.interpolate(stages[name], images.shape[-2:], mode="nearest-exact") for stages in done])
             for name in done[0]
         }
-        blurred = [_blur(picture, one) for picture, one in zip(images.split(1), params, strict=True)]
-        return {"input": images, "blur": torch.cat(blurred), **shown}
+        blurred = [_blur(picture, one) for picture, one in zip(wide.split(1), params, strict=True)]
+        return {name: x.to(images) for name, x in {"input": images, "blur": torch.cat(blurred), **shown}.items()}
 
     def apply_differentiable(self, images: Tensor, params: DegradationParams) -> Tensor:
         """As `apply`, by the differentiable JPEG: gradients reach `images`, except through clamped pixels.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(f"another run writes to {folder}: stop it, or name another folder") from None
+    except OSError as error:  # some network file systems know no locks
+        warnings.warn(f"{folder} cannot be kept from other runs ({error})", stacklevel=3)
     try:
         yield
     finally:

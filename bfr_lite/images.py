@@ -70,10 +70,10 @@ def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
         with Image.open(source) as picture:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO":  # in an MPO, a camera's JPEG, the others are previews
-                raise ImageError(f"{path} holds {frames} pictures, frames or pages: save the one you mean by itself")
+                raise ImageError(f"it holds {frames} pictures, frames or pages: save the one you mean by itself")
             yield picture
-    except ImageError:
-        raise
+    except ImageError as error:
+        raise ImageError(f"cannot use {path}: {error}") from None
     except Exception as error:  # a decoder raises whatever a damaged file makes it stumble over, TypeError among others
         raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
 
@@ -108,10 +108,10 @@ def save_uint8(picture: np.ndarray, path: str | os.PathLike, icc_profile: bytes 
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
-    """A PIL picture of 8 or 16 bits as RGB, turned as its EXIF says. Raises `ImageError` for grey of 32 bits."""
+    """A PIL picture of 8 or 16 bits as RGB, turned as its EXIF says. Raises `ImageError` for grey of no known range."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("I", "F"):  # what is white is written nowhere, and `convert` would clip at 255
-        raise ImageError("its grey has 32 bits: save it with 8 or 16")
+        raise ImageError("its grey has an unknown range: save it as 8-bit, or as 16-bit PNG or TIFF")
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
     return picture.convert("RGB")

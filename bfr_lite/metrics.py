@@ -50,7 +50,7 @@ def psnr(output: Tensor, target: Tensor) -> Tensor:
 
 
 def capped_psnr(output: Tensor, target: Tensor) -> Tensor:
-    """`psnr` (B,), at most 100 dB: that of equal pictures would make every mean infinite."""
+    """`psnr` (B,), at most 100 dB: equal pictures, infinitely alike, would drop out of every mean."""
     return psnr(output, target).clamp(max=100)
 
 

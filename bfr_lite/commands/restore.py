@@ -83,7 +83,7 @@ def _restore_face(job: Job, size: int, facts: Facts) -> Work:
 
     photo = read_photo(job[0])
     face = to_square(uint8_to_tensor(photo.pixels)[None], size)
-    restored = yield face, face.nbytes
+    restored = yield face, photo.pixels.nbytes
     write_photo(job[1], photo, tensor_to_uint8(restored[0]))
     return facts
 

@@ -183,6 +183,8 @@ def _check_mmrb(check: Check, my_mmrb: type[nn.Module], channels: int) -> None:
         check.fail(f"its parameters have other names than those asked for: missing {missing[:4]}, unknown {extra[:4]}.")
     if dict(block.named_parameters()).keys() != dict(package.named_parameters()).keys():
         check.fail("`scale` must be an `nn.Parameter`, or it never learns.")
+    if not all(parameter.requires_grad for parameter in block.parameters()):
+        check.fail("a parameter is frozen: it never learns.")
     wrong = [name for name in wanted if own[name].shape != wanted[name].shape]
     if wrong:
         name = wrong[0]

@@ -31,13 +31,13 @@ def auto_r1_gamma(size: int, batch: int) -> float:
 
 
 def check_groups(batch: int, processes: int, group: int) -> None:
-    """Raise `ValueError` where processes would cut the `group`s of pictures that a discriminator compares.
+    """Raise `ValueError` where processes would leave a discriminator no other picture of its `group` to compare with.
 
-    Alone with one picture, minibatch standard deviation is always zero, and says so of real pictures, too.
+    Minibatch standard deviation would always be zero then, of real pictures, too.
     """
-    if math.gcd(batch // processes, group) < math.gcd(batch, group):
+    if math.gcd(batch // processes, group) == 1 < math.gcd(batch, group):
         raise ValueError(
-            f"{processes} processes would cut the groups of {group} pictures that the discriminator compares: "
+            f"with {processes} processes the discriminator would see each picture alone; it compares groups of {group}: "
             f"use a batch of {group * processes} or a multiple of it, not {batch}"
         )
 

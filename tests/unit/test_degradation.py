@@ -153,6 +153,7 @@ def test_pictures_of_other_precision_are_damaged_as_those_of_32_bits(dtype, port
         out = way(given, params)
         assert out.dtype == dtype
         torch.testing.assert_close(out, way(given.float(), params).to(dtype), atol=1e-6, rtol=0)
+    assert {stage.dtype for stage in degradation.apply(given, params, return_stages=True).values()} == {dtype}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -120,8 +120,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(faces, tmp_path):
     assert "2 processes cannot share a batch of 3: use a multiple of 2" in done.stderr
 
 
-@pytest.mark.parametrize(("batch", "processes", "fits"), [(8, 1, True), (8, 2, True), (8, 8, False), (12, 2, False)])
-def test_processes_do_not_cut_the_groups_that_the_discriminator_compares(batch, processes, fits):
+@pytest.mark.parametrize(("batch", "processes", "fits"), [(8, 1, True), (8, 2, True), (8, 8, False), (12, 4, False)])
+def test_no_process_is_left_with_pictures_that_it_cannot_compare(batch, processes, fits):
     outcome = (
         nullcontext() if fits else pytest.raises(ValueError, match=f"use a batch of {4 * processes} or a multiple")
     )

@@ -114,6 +114,8 @@ MISTAKES = [
     ("my_mmrb", "torch.full((channels, 1, 1), 0.2)", "torch.ones(channels, 1, 1)", "`scale` of a new block"),
     ("my_mmrb", "self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.2))",
      "self.register_buffer('scale', torch.full((channels, 1, 1), 0.2))", "must be an `nn.Parameter`"),
+    ("my_mmrb", "torch.full((channels, 1, 1), 0.2)", "torch.full((channels, 1, 1), 0.2), requires_grad=False",
+     "is frozen"),
     ("my_mmrb", "own + answers[-1] if", "own + answers[-1].detach() if", "may be detached"),
     ("my_mmrb", "max(2, channels // 4)", "channels // 4", "written into the code"),
     ("my_mmrb", "self.fuse = ", "self.merge = ", "missing ['fuse.bias', 'fuse.weight']"),
