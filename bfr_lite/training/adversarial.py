@@ -37,7 +37,7 @@ def check_groups(batch: int, processes: int, group: int) -> None:
     """
     if math.gcd(batch // processes, group) == 1 < math.gcd(batch, group):
         raise ValueError(
-            f"with {processes} processes the discriminator would see each picture alone; it compares groups of {group}: "
+            f"with {processes} processes a discriminator would see each picture alone, not groups of {group}: "
             f"use a batch of {group * processes} or a multiple of it, not {batch}"
         )
 
