@@ -229,9 +229,9 @@ def _shards(path: str | os.PathLike | None) -> list[Path]:
     """The archives that ``path`` means: a zip or tar file, or a pattern of tar files such as shards/*.tar."""
     if path is None or Path(path).suffix.lower() not in (".zip", ".tar") or Path(path).is_dir():
         return []
-    if Path(path).is_file() or Path(path).suffix.lower() == ".zip":
-        return [Path(path)] if Path(path).is_file() else []
-    return [Path(found) for found in sorted(glob(str(path)))]
+    if Path(path).is_file():
+        return [Path(path)]
+    return [Path(found) for found in sorted(glob(str(path)))] if Path(path).suffix.lower() == ".tar" else []
 
 
 def _archive(

@@ -138,7 +138,8 @@ def _check_who_learns(check: Check, loss: Tensor, right: Tensor, student: nn.Mod
         check.fail("freezes a network for everybody who uses it: read the teacher under `torch.no_grad()` instead.")
     if not loss.requires_grad:
         check.fail("no gradient reaches the student: only the teacher is read under `torch.no_grad()`.")
-    if any(gradient is not None for gradient in torch.autograd.grad(loss, followed, None, True, allow_unused=True)):
+    pulls = torch.autograd.grad(loss, followed, retain_graph=True, allow_unused=True)
+    if any(pull is not None for pull in pulls):
         check.fail("the teacher gets gradients: it would come to meet the student. Read it under `torch.no_grad()`.")
     why = "part of the loss reaches nobody: only `teacher.encode` belongs under `torch.no_grad()`, nothing is detached."
     check.learns_alike(loss, right, learning, learning, why)

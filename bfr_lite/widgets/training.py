@@ -71,10 +71,8 @@ class TrainingMonitor(VBox):
         """Look at the folder once, and show what is new."""
         with self._lock:
             where = _log_folder(self.folder)
-            rows, samples = (
-                read_log(where / "log.csv"),
-                [path for path in sorted((where / "samples").glob("*.png")) if path.stem.isdigit()],
-            )
+            rows = read_log(where / "log.csv")
+            samples = [path for path in sorted((where / "samples").glob("*.png")) if path.stem.isdigit()]
             running = self.process is not None and self.process.poll() is None
             self.start.disabled, self.stop.disabled = running, not running or self._stopping
             self.status.value = f"<b>{self._state(running)}</b> · {progress(rows)}"

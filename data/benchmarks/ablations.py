@@ -258,15 +258,15 @@ def main() -> None:
     for seed in args.seeds:
         for name in args.rows:
             images = args.images if name in ROWS else 0
-            seed = seed if name in ROWS else 0  # nothing of theirs depends on one
+            own = seed if name in ROWS else 0  # nothing depends on a seed where nothing is trained
             done = {(one["row"], one["seed"], one["images"]) for one in gathered(args.runs)}
-            if (name, seed, images) in done:
+            if (name, own, images) in done:
                 continue
             made = make_run(name, images, seed, accelerator) if name in ROWS else untrained()
-            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{seed}.json"
+            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{own}.json"
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(made) + "\n")
-            print(f"{name}, seed {seed}: {made.get('seconds', 0)} s", flush=True)
+            print(f"{name}, seed {own}: {made.get('seconds', 0)} s", flush=True)
 
 
 if __name__ == "__main__":
