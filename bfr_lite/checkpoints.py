@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -79,11 +80,15 @@ def read_card(path: Path) -> dict:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Read a training checkpoint or a `.pt` file of tensors and plain containers; code in it never runs."""
+    """Read a training checkpoint or a `.pt` file of tensors and plain containers; code in it never runs.
+
+    An `argparse.Namespace` may be among them, for rosinality's training keeps its options in its checkpoints.
+    """
     if not Path(path).exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        with Path(path).open("rb") as file:  # given a name, torch would judge by its suffix
+        # given a name, torch would judge by its suffix
+        with Path(path).open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
         lines = (str(error) or type(error).__name__).splitlines()

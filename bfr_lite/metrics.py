@@ -91,7 +91,10 @@ class ImageNetDistance:
 
 
 class Lpips:
-    """LPIPS with AlexNet, version 0.1 (Zhang et al., arXiv 1801.03924), the variant that papers on faces quote."""
+    """LPIPS with AlexNet, version 0.1 (Zhang et al., arXiv 1801.03924), its authors' default.
+
+    Tables on CelebA-Test are made with VGG in its place (the scripts of VQFR and PMRF say so): they do not compare.
+    """
 
     def __init__(self):
         with warnings.catch_warnings():  # of torchvision, about the way lpips asks it for AlexNet

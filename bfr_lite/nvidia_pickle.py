@@ -24,6 +24,14 @@ class _Network(dict):
     """What was in an object of the pickle that has source code with it: its attributes."""
 
 
+class _Ignored:
+    """A NumPy number, such as a layer's gain, or its type: the pickle makes them, and nobody reads them."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
 class _Record(dict):
     """NVIDIA's EasyDict: a dictionary whose attributes, if the pickle sets any, are its entries."""
 
@@ -90,6 +98,9 @@ _ALLOWED: dict[tuple[str, str], Callable] = {
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch", "Size"): torch.Size,
     ("builtins", "set"): set,
+    ("numpy", "dtype"): _Ignored,
+    ("numpy.core.multiarray", "scalar"): _Ignored,
+    ("numpy._core.multiarray", "scalar"): _Ignored,  # NumPy 2's name for the same
 }
 
 

@@ -60,7 +60,7 @@ class GANConfig:
 
 
 class MappingNetwork(nn.Module):
-    """z (B, z_dim) -> w (B, w_dim): normalise, then dense layers at 1/100 of the learning rate (StyleGAN, B.4)."""
+    """z (B, z_dim) -> w (B, w_dim): normalise, then dense layers at 1/100 of the learning rate (StyleGAN, C)."""
 
     def __init__(self, config: GANConfig):
         super().__init__()
@@ -77,7 +77,7 @@ class MappingNetwork(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU (StyleGAN2, figure 2c); doubles the resolution when `up`."""
+    """Modulated convolution, noise, bias, leaky ReLU (StyleGAN2, figure 2d); doubles the resolution when `up`."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool = False):
         super().__init__()
@@ -197,7 +197,7 @@ class Generator(nn.Module):
             ws: (B, num_ws, w_dim) latent codes in W+.
             conditions: {resolution >= 8: (scale, shift)}, each (B, C, r, r). They change the last C channels, half of
                 them in our restorer, between the two convolutions of that resolution, h -> h (1 + scale) + shift: the
-                spatial feature transform of GFPGAN (arXiv 2101.04061, 3.3).
+                spatial feature transform of GFPGAN (arXiv 2101.04061, 3.4).
             noise: None uses the stored noise maps (the same picture every time), a generator draws fresh ones.
 
         Raises:

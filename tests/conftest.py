@@ -5,6 +5,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -85,6 +86,7 @@ class NvidiaModule(nn.Module):
                 self.register_parameter(first, nn.Parameter(tensor))
         for name, part in inner.items():
             self.add_module(name, NvidiaModule(part, buffers))
+        self.weight_gain = 1 / np.sqrt(512)  # a NumPy number, as NVIDIA's layers have
         self.note = {"size": 4, "dtype": torch.float32, "shape": torch.Size([1, 2]), "rest": [1.5, None, (True, "x")]}
 
     def __reduce__(self):

@@ -93,7 +93,7 @@ def batch_indices(seed: int, step: int, batch: int, length: int) -> Tensor:
 
 
 def optimise(accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One optimiser step. Gradients are averaged over processes here, as the official StyleGAN2 does, and not by a
+    """One optimiser step. Gradients are averaged over processes here, as NVIDIA's StyleGAN3 does, and not by a
     wrapper around the networks, which would hide their methods and clash with the double backward of R1."""
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)

@@ -63,7 +63,7 @@ def landmark_weight(size: int, emphasis: float) -> Tensor:
     """What a pixel counts, (size, size) float32: 1, and up to 1 + `emphasis` at eyes, nose and mouth corners.
 
     They are where the FFHQ position has them, and about where faces in training have: a face is told by a tenth of its
-    pixels. GFPGAN (arXiv 2101.04061, 3.4) gives them discriminators of their own.
+    pixels. GFPGAN (arXiv 2101.04061, 3.5) gives them discriminators of their own.
     """
     apart = torch.arange(size) - torch.from_numpy(template(size)).float()[:, :, None]  # (5, x and y, size)
     bumps = torch.exp(-(apart / (SPREAD * size)).square() / 2)

@@ -33,7 +33,8 @@ class PriorConfig:
         lr: Adam's learning rate for both networks.
         r1_gamma: weight of the R1 penalty; None is a rule, see `auto_r1_gamma`.
         r1_every: steps between two R1 penalties (lazy regularisation, StyleGAN2 B).
-        style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1).
+        style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1:
+            0.9).
         ema_half_life: of the averaged generator, in pictures.
         noise: train StyleGAN's noise inputs. Off here: in short runs the finest layer answers a critical discriminator
             with grain instead of detail (seen at 64 px after 20,000 pictures), and a restorer wants none.

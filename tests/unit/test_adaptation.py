@@ -5,6 +5,7 @@ import torch
 
 from bfr_lite import Degradation, Restorer, load_faces
 from bfr_lite.adaptation import adapt, guess_damage
+from bfr_lite.training.losses import charbonnier
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,8 @@ def test_the_guess_is_nearer_than_most_draws_and_free_of_noise(pair):
     clean, _, lq = pair
     degradation = Degradation.named("gfpgan", 128)
     guess, distance = guess_damage(clean, lq, degradation, torch.Generator().manual_seed(0))
-    assert len(guess) == 1 and guess.noise.item() == 0
+    assert len(guess) == 1 and guess.noise.item() == 0 and not guess.shift.any() and not guess.grey.any()
+    assert charbonnier(degradation.apply(clean, guess), lq).item() == pytest.approx(distance, abs=1e-6)
     others = degradation.sample(30, torch.Generator().manual_seed(9))
     apart = (degradation.apply(clean.expand(30, -1, -1, -1), others) - lq).abs().mean(dim=(1, 2, 3))
     assert distance < apart.quantile(0.1)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from bfr_lite import checkpoints
 from bfr_lite.checkpoints import (
@@ -70,6 +71,13 @@ def test_weights_are_rounded_to_half_precision(tmp_path, generator):
     state = load_weights(tmp_path / "a.safetensors")
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(state[name], tensor, rtol=1e-3, atol=1e-6)
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_others_may_read_the_weights(weights):
+    assert weights.stat().st_mode & 0o777 == 0o644
 
 
 def test_card_holds_what_was_given_and_the_sha256(weights):

@@ -175,18 +175,31 @@ def test_samples_fill_the_published_ranges_and_no_more(name, size):
         assert high - slack < values.max() <= high + 1e-4, field
         assert values.mean().item() == pytest.approx((low + high) / 2, rel=0.05), field
     assert (params.sigma_x == params.sigma_y).float().mean().item() == pytest.approx(0.5, abs=0.05)
-    assert params.angle.min() >= 0 and params.angle.max() <= math.pi
+    assert 0 <= params.angle.min() < 0.02 * math.pi and 0.98 * math.pi < params.angle.max() <= math.pi
     assert params.shift.abs().max() <= ranges.shift
+    if ranges.shift:
+        changed = params.shift[(params.shift != 0).any(dim=1)]
+        assert (changed.amin(0) < -0.95 * ranges.shift).all() and (changed.amax(0) > 0.95 * ranges.shift).all()
+        assert torch.corrcoef(changed.T).fill_diagonal_(0).abs().max() < 0.1, "each channel by its own"
     moved = (params.shift != 0).any(dim=1).float().mean().item()
     assert moved == pytest.approx(ranges.shift_share, abs=0.05)
-    assert params.grey.float().mean().item() == pytest.approx(ranges.grey_share, abs=0.01)
+    assert params.grey.float().mean().item() == pytest.approx(ranges.grey_share, abs=0.005)
     assert len(params.seed.unique()) == 4000
 
 
 def test_published_numbers():
-    assert NAMED_RANGES["gfpgan"].blur == (0.1, 10) and NAMED_RANGES["gfpgan"].down == (0.8, 8)
-    assert NAMED_RANGES["codeformer"].blur == (1, 15) and NAMED_RANGES["codeformer"].jpeg == (30, 80)
-    assert NAMED_RANGES["diffbir"].noise == (0, 15) and NAMED_RANGES["diffbir"].shift == 0
+    blur, down, noise, jpeg = (0.1, 10), (0.8, 8), (0, 20), (60, 100)
+    colour = {"shift": 20, "shift_share": 0.3, "grey_share": 0.01}
+    assert NAMED_RANGES["gfpgan"] == DegradationRanges(blur, down, noise, jpeg, isotropic=0.5, **colour)
+    assert NAMED_RANGES["codeformer"] == DegradationRanges((1, 15), (4, 30), (0, 20), (30, 80), isotropic=0.5)
+    assert NAMED_RANGES["diffbir"] == DegradationRanges((0.1, 12), (1, 12), (0, 15), (30, 100), isotropic=0.5)
+
+
+def test_half_the_severity_shrinks_by_the_root():
+    half = Degradation.of_severity(0.5, 64).ranges
+    worst = Degradation.of_severity(1, 64).ranges
+    assert half.down == pytest.approx([factor**0.5 for factor in worst.down])
+    assert half.blur == pytest.approx([sigma / 2 for sigma in worst.blur])
 
 
 def test_sampling_depends_on_its_generator_alone():

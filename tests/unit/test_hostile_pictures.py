@@ -48,6 +48,7 @@ GOOD = {
     "grey.jpg": encoded(FACE.convert("L"), "JPEG"),
     "grey_and_alpha.png": encoded(FACE.convert("LA"), "PNG"),
     "still.gif": encoded(FACE, "GIF"),
+    "camera.jpg": encoded(FACE, "MPO", save_all=True, append_images=[FACE.resize((64, 64))]),
     "a_png_called.jpg": encoded(FACE, "PNG"),
     "with spaces, ünï and 写真.png": encoded(FACE, "PNG"),
 }

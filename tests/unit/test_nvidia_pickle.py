@@ -31,6 +31,15 @@ def test_a_network_becomes_its_entries(nvidia, tmp_path):
         assert torch.equal(networks["G_ema"][name], tensor.float()) and not networks["G_ema"][name].requires_grad
 
 
+def test_numpy_numbers_by_their_old_name_are_passed_over(nvidia, tmp_path):
+    """NVIDIA's files are older than NumPy 2, which moved the function that makes a number."""
+    content = pickle.dumps({"G_ema": nvidia(ENTRIES)}, protocol=3)
+    old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert old != content
+    (tmp_path / "n.pkl").write_bytes(old)
+    assert set(read_networks(tmp_path / "n.pkl")["G_ema"]) == set(ENTRIES)
+
+
 class Trap:
     """Unpickled without care, it calls `function`."""
 

@@ -11,10 +11,14 @@ from accelerate.state import AcceleratorState
 
 from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generator, read_card
 from bfr_lite.data import FaceDataset
+from bfr_lite.files import sole_writer
+from bfr_lite.layers import downsample
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
+from bfr_lite.training.adversarial import train_discriminator
 from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.batches import Batch, draw_fidelity
+from bfr_lite.training.log import CsvLog, whole_rows
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import LossWeights, nearer, trust_distance
 from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
@@ -62,13 +66,13 @@ def state_of(task) -> dict[str, torch.Tensor]:
     }
 
 
-def interrupt_in_step(number: int, task) -> None:
-    """Let somebody press Ctrl-C while `task` takes its step `number`."""
+def interrupt_in_step(number: int, task, by: signal.Signals = signal.SIGINT) -> None:
+    """Let somebody press Ctrl-C (or send another signal) while `task` takes its step `number`."""
     plain_step = task.step
 
     def step(current, *rest):
         if current == number:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(by)
         return plain_step(current, *rest)
 
     task.step = step
@@ -171,13 +175,36 @@ def test_training_touches_no_global_generator(tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path):
-    task = prior_task()
-    interrupt_in_step(2, task)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_stop_leaves_a_checkpoint_that_goes_on(number, tmp_path):
+    task, before = prior_task(), signal.getsignal(number)
+    interrupt_in_step(2, task, number)
     stopped = run(task, run_config(tmp_path, 10**6), 20, Accelerator(cpu=True))
     assert not stopped.finished and stopped.steps == 3
+    assert signal.getsignal(number) is before
     resumed = run(prior_task(), run_config(tmp_path, stopped.images + 4), 20, Accelerator(cpu=True))
     assert resumed.finished and resumed.steps == stopped.steps + 1
+
+
+def test_a_run_goes_on_at_the_learning_rate_it_is_given(tmp_path):
+    run(prior_task(), run_config(tmp_path, 4), 20, Accelerator(cpu=True))
+    faster = PriorTask(replace(small_gan(16), lr=0.017), Blobs(), 4, Accelerator(cpu=True))
+    run(faster, run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    assert faster.optimizers["generator"].param_groups[0]["lr"] == 0.017
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with sole_writer(tmp_path), pytest.raises(ValueError, match="another run writes"):
+        run(prior_task(), run_config(tmp_path, 4), 20, Accelerator(cpu=True))
+
+
+def test_a_column_that_comes_later_keeps_the_rows_before(tmp_path):
+    log = CsvLog(tmp_path / "log.csv", 0)
+    for step, values in ((1, {"pixel": 1.0}), (2, {"pixel": 2.0, "loss_d": 3.0})):
+        log.add(values)
+        log.write(step, 4 * step)
+    rows = [(row["step"], row["pixel"], row["loss_d"]) for row in whole_rows(tmp_path / "log.csv")]
+    assert rows == [("1", "1", ""), ("2", "2", "3")]
 
 
 def test_rows_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path):
@@ -230,10 +257,71 @@ def test_grown_prior_draws_the_smaller_picture_enlarged(tmp_path):
         pictures = below(below.map(z)), above(above.map(z))
     shrunk = torch.nn.functional.avg_pool2d(pictures[1], 2)
     assert torch.corrcoef(torch.stack([pictures[0].flatten(), shrunk.flatten()]))[0, 1] > 0.95
-    name = "blocks.8.conv.conv.weight"
-    for part in ("generator", "generator_ema", "discriminator"):
-        key = name if part != "discriminator" else "blocks.8.conv.weight"
-        assert torch.equal(small.modules[part].state_dict()[key], grown.modules[part].state_dict()[key])
+    for part in ("generator", "generator_ema"):
+        name = "blocks.8.conv.conv.weight"
+        assert torch.equal(small.modules[part].state_dict()[name], grown.modules[part].state_dict()[name])
+
+
+def test_grown_discriminator_reads_the_halved_picture_as_the_smaller_one_did(tmp_path):
+    small, grown = prior_task(16), prior_task(32)
+    run(small, run_config(tmp_path, 16), 20, Accelerator(cpu=True))
+    grown.grow_from(tmp_path / "checkpoint.pt")
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        below = small.modules["discriminator"].features(downsample(pictures))
+        above = grown.modules["discriminator"].features(pictures)
+    inner = (..., slice(1, -1), slice(1, -1))  # the filter pads the offset of the new block with zeros
+    torch.testing.assert_close(above[16][inner], below[16][inner], rtol=1e-4, atol=1e-5)
+    name = "blocks.8.conv.weight"
+    states = (task.modules["discriminator"].state_dict() for task in (small, grown))
+    assert torch.equal(*(state[name] for state in states))
+
+
+def test_half_of_the_drawn_pictures_are_of_two_faces_and_the_mean_code_follows():
+    task, seen = prior_task(), []
+    generator = task.modules["generator"]
+    generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    before = generator.w_avg.clone()
+    task._draw(200, step_rng(0, 0))
+    changes = (seen[0].diff(dim=1) != 0).any(dim=2).sum(dim=1)
+    assert set(changes.tolist()) == {0, 1}
+    assert changes.float().mean().item() == pytest.approx(task.config.style_mixing, abs=0.1)
+    torch.testing.assert_close(generator.w_avg, before.lerp(seen[0][:, 0].mean(dim=0), 0.005))
+
+
+def test_judge_and_prior_pull_each_their_own_way():
+    """A step tells real from drawn better; then the generator is found more real by the judge that it follows."""
+    task = prior_task()
+    judge, real, rng = task.modules["discriminator"], Blobs(16).batch(range(4)), step_rng(0, 0)
+    with torch.no_grad():
+        drawn = task._draw(4, step_rng(0, 1))
+
+    def lead() -> float:
+        with torch.no_grad():
+            return (judge(real).mean() - judge(drawn).mean()).item()
+
+    before = lead()
+    for step in range(1, 6):
+        train_discriminator(task, real, drawn, step, rng)
+    assert lead() > before
+    with torch.no_grad():
+        before = judge(task._draw(4, step_rng(0, 2))).mean().item()
+    for _ in range(5):
+        task._train_generator(task._draw(4, step_rng(0, 2)), rng)
+    with torch.no_grad():
+        assert judge(task._draw(4, step_rng(0, 2))).mean().item() > before
+
+
+def test_the_judge_of_a_prior_is_told_which_pictures_are_drawn(monkeypatch):
+    told = []
+
+    def note(task, real, fake, step, rng):
+        told.append((real.requires_grad, fake.requires_grad))
+        return train_discriminator(task, real, fake, step, rng)
+
+    monkeypatch.setattr("bfr_lite.training.prior.train_discriminator", note)
+    prior_task().step(0, torch.arange(4), step_rng(0, 0))
+    assert told == [(False, True)]
 
 
 def test_prior_recipe_grows_and_leaves_weights_with_a_card(tmp_path):
@@ -266,13 +354,27 @@ def test_restorer_recipe_leaves_weights_that_open(tmp_path):
     assert restorer.restore(torch.rand(3, 32, 32)).shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize("signal_name", ["latent", "teacher", "redegradation", "adversarial", "perceptual", "pyramid"])
-def test_a_signal_switched_off_is_not_computed(signal_name, tmp_path):
+@pytest.fixture(scope="module")
+def everything():
+    """What a step reports when no signal is off."""
+    return restorer_task().step(0, torch.arange(4), step_rng(0, 0))
+
+
+@pytest.mark.parametrize("signal_name", [name for name in vars(LossWeights()) if name != "pixel"])
+def test_a_signal_switched_off_is_not_computed(signal_name, everything):
     task = restorer_task(weights=LossWeights(**{signal_name: 0.0}))
     report = task.step(0, torch.arange(4), step_rng(0, 0))
-    everything = restorer_task().step(0, torch.arange(4), step_rng(0, 0))
     assert signal_name not in report
     assert signal_name in everything
+
+
+def test_the_clean_face_is_augmented_as_the_drawn_one():
+    task, clean = restorer_task(), Blobs().batch(range(8))
+    augment = task.modules["augment"]
+    augment.p.fill_(0.8)
+    assert not torch.equal(augment(clean, step_rng(0, 0)), clean)
+    judged = task._judged(task.config.weights, clean, clean, torch.ones(8), step_rng(0, 0))
+    assert judged["feature"].item() == 0
 
 
 def learnt_from(loss: str) -> tuple[Batch, dict[str, torch.Tensor], set[str]]:
@@ -345,10 +447,15 @@ def half_precision():
 
 
 @pytest.mark.parametrize("make", [prior_task, restorer_task], ids=["prior", "restorer"])
-def test_a_step_in_bfloat16_says_what_one_in_float32_says(make, half_precision):
+def test_a_step_in_bfloat16_says_what_one_in_float32_says(make, request):
+    wide = make()
+    assert not wide.accelerator.native_amp
+    reports = [wide.step(0, torch.arange(4), step_rng(0, 0))]  # before the process's state says bfloat16
+    half_precision = request.getfixturevalue("half_precision")
+    assert half_precision.native_amp
     narrow = make()
     narrow.accelerator = half_precision
-    reports = [task.step(0, torch.arange(4), step_rng(0, 0)) for task in (make(), narrow)]
+    reports.append(narrow.step(0, torch.arange(4), step_rng(0, 0)))
     assert reports[0].keys() == reports[1].keys()
     for name, value in reports[0].items():
         assert reports[1][name] == pytest.approx(value, rel=0.05, abs=0.02), name

@@ -95,9 +95,11 @@ def test_every_control_is_shown(slider):
 
 
 def test_only_the_part_that_changes_is_computed(slider, restorer, monkeypatch):
-    monkeypatch.setattr(type(restorer.codec), "forward", lambda *_: pytest.fail("the codec was run again"))
+    monkeypatch.setattr(type(restorer.codec), "forward_features", lambda *_: pytest.fail("the codec was run again"))
     slider.fidelity.value = 0.9
-    monkeypatch.setattr(type(restorer.generator), "forward", lambda *_: pytest.fail("the generator was run again"))
+    monkeypatch.setattr(
+        type(restorer.generator), "forward_features", lambda *_: pytest.fail("the generator was run again")
+    )
     slider.wipe.value = 0.1
     slider.against.value = "clean"
 

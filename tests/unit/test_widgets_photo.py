@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image, ImageCms
 
 from bfr_lite.cascade import LIMITS, CascadeDetector
-from bfr_lite.photos import find_faces, restore_photo
+from bfr_lite.photos import restore_photo
 from bfr_lite.widgets.photo import STEPS, photo_restorer
 
 ASTRONAUT = skimage.data.astronaut()[:256, 96:352]
@@ -94,10 +94,6 @@ def test_a_file_that_is_no_picture_says_so_and_keeps_the_last(widget):
     give(widget, b"<script>alert(1)</script>")
     assert "cannot read" in widget.caption.value and "<script>" not in widget.caption.value
     assert widget.picture.value == before and len(widget.face.options) == 2
-
-
-def test_find_faces_agrees_with_what_is_shown(widget):
-    assert [one.left_out for one in find_faces(PAIR, widget._detector)] == [one.left_out for one in widget.faces]
 
 
 def test_what_stands_in_for_yunet_is_said_in_one_sentence(restorer, monkeypatch):
