@@ -49,11 +49,12 @@ SCALES = (4, 8, 16)
 class GridDegradation(Degradation):
     """A degradation that draws every parameter from the values of `grid`; kernels are as long as wide or twice."""
 
-    grid: Grid = Grid((0,), (1,), (0,), (95,))
+    grid: Grid
 
     def sample(self, batch: int, generator: torch.Generator) -> DegradationParams:
         """As `Degradation.sample`: a smaller batch is a prefix of a larger one."""
-        draws = torch.rand(batch, 7, generator=generator, dtype=torch.float64).unbind(dim=1)
+        draws = torch.rand(batch, 7, generator=generator, device=generator.device, dtype=torch.float64)
+        draws = draws.cpu().unbind(dim=1)
 
         def chosen(values: Sequence[float], draw: Tensor) -> Tensor:
             return torch.tensor(values, dtype=torch.float64)[(draw * len(values)).long()]

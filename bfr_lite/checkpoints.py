@@ -71,12 +71,15 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def read_card(path: Path) -> dict:
-    """The JSON card beside a weight file; empty when there is none."""
+    """The JSON card beside a weight file; empty when there is none. Raises `WeightsError` when it is no JSON object."""
     card = Path(path).with_suffix(".json")
     try:
-        return json.loads(card.read_text()) if card.exists() else {}
-    except json.JSONDecodeError as error:
+        content = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
+    except ValueError as error:
         raise WeightsError(f"{card} is no JSON ({error}); restore it or remove it") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{card} holds a {type(content).__name__} and no card; restore it or remove it")
+    return content
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -116,6 +119,19 @@ def shipped_path(kind: str, name: str) -> Path:
     return path
 
 
+def weights_path(source: str | os.PathLike, kind: str) -> Path:
+    """A weight file, or by a preset's name the shipped one of a `kind`.
+
+    Raises `FileNotFoundError` when none is shipped, `WeightsError` for a folder.
+    """
+    path, name = Path(source), str(source)
+    if path.suffix:
+        return path
+    if name and path.is_dir() and f"{kind}-{name}" not in shipped_names():
+        raise WeightsError(f"{path} is a folder; give a weight file in it")
+    return shipped_path(kind, name)
+
+
 def fit(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
     """Load `state` into `module`, or raise `WeightsError` that names the first entries that do not fit."""
     own = module.state_dict()
@@ -146,7 +162,7 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
         FileNotFoundError: there is no such file or preset.
         WeightsError: the file is damaged, is no StyleGAN2 generator, or its shapes do not fit together.
     """
-    path = _prior_path(source)
+    path = weights_path(source, "prior")
     state, config = _generator_parts(_read(path), path)
     generator = Generator(config)
     fit(generator, state, path)
@@ -161,7 +177,7 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     A checkpoint and a `.pkl` hold both; beside `prior-NAME.safetensors` it is `discriminator-NAME.safetensors`.
     Raises as `load_generator`.
     """
-    path = _prior_path(source)
+    path = weights_path(source, "prior")
     content = _read(path)
     config = _generator_parts(content, path)[1]
     beside = path.with_name(path.name.replace("prior-", "discriminator-"))
@@ -185,11 +201,6 @@ def _average_code(generator: Generator) -> Tensor:
     """The mean code (w_dim,) of 10,000 faces, as official tools compute it."""
     rng = torch.Generator().manual_seed(0)
     return generator.mapping(torch.randn(10_000, generator.z_dim, generator=rng)).mean(dim=0)
-
-
-def _prior_path(source: str | os.PathLike) -> Path:
-    path = Path(source)
-    return path if path.suffix else shipped_path("prior", str(source))
 
 
 def _read(path: Path) -> Mapping:

@@ -29,8 +29,8 @@ class CodecConfig:
 
     Attributes:
         gan: the generator's sizes.
-        channel_base, channel_max: resolution r has min(channel_base // r, channel_max) channels in the encoder and
-            half as many in the decoder.
+        channel_base, channel_max: resolution r has min(channel_base // r, channel_max) channels in the encoder, at
+            least 8, and half as many in the decoder.
         depth: MMRBs at each resolution of the encoder.
         symmetric: give the decoder the encoder's width and blocks, to see what the asymmetry is worth.
     """

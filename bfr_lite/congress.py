@@ -3,7 +3,7 @@
 Public domain, 225 x 275 px, from github.com/Hainish/congress-images-225x275, which took them from
 github.com/unitedstates/images. ``congress.csv`` pins every file's SHA-256, split and five landmarks, so that
 every machine trains and tests on the same pixels, without a face detector. The landmarks are YuNet's, written
-by ``python -m bfr_lite.congress FOLDER``.
+by ``data/congress_landmarks.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import sys
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from tqdm.auto import tqdm
 
 from bfr_lite import alignment
 from bfr_lite.download import MissingFileError, cache_dir, check_sha256, data_dir, fetch, write_atomic
-from bfr_lite.faces import FaceDetector
 from bfr_lite.images import load_image, tensor_to_uint8
 
 COMMIT = "20531e981f99cd8fd42023d3e71000582f2e04c2"
@@ -37,7 +35,6 @@ class Portrait:
     file: str
     split: str
     sha256: str
-    bytes: int
     landmarks: np.ndarray
 
 
@@ -50,7 +47,6 @@ def portraits(split: str) -> list[Portrait]:
             row["file"],
             row["split"],
             row["sha256"],
-            int(row["bytes"]),
             np.array(row["landmarks"].split(), dtype=np.float64).reshape(5, 2),
         )
         for row in rows
@@ -118,31 +114,3 @@ def _align_all(wanted: list[Portrait], folder: Path, size: int) -> tuple[np.ndar
         images[index] = (face * 255).round().numpy()
         landmarks[index] = alignment.transform(portrait.landmarks, matrix)
     return images, landmarks
-
-
-def measure_landmarks(detector: FaceDetector, picture: np.ndarray) -> np.ndarray:
-    """Landmarks (5, 2) of the largest face in ``picture`` (uint8 RGB): mean over it and its mirror image."""
-    here = detector.detect(picture)[0].landmarks
-    mirrored = detector.detect(picture[:, ::-1])[0].landmarks[[1, 0, 2, 4, 3]]
-    mirrored[:, 0] = picture.shape[1] - 1 - mirrored[:, 0]
-    return (here + mirrored) / 2
-
-
-def _write_landmarks(folder: Path) -> None:
-    """Write the landmarks column of the manifest anew, from the portraits in ``folder``."""
-    with MANIFEST.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    detector = FaceDetector()
-    for row in tqdm(rows, disable=None):
-        check_sha256(folder / row["file"], row["sha256"])
-        points = measure_landmarks(detector, tensor_to_uint8(load_image(folder / row["file"])))
-        row["landmarks"] = " ".join(f"{value:.1f}" for value in points.ravel())
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["file", "split", "sha256", "bytes", "landmarks"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(MANIFEST, text.getvalue().encode())
-
-
-if __name__ == "__main__":
-    _write_landmarks(Path(sys.argv[1]))

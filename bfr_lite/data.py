@@ -18,12 +18,12 @@ from bfr_lite.archives import Archive, TarArchive, ZipArchive
 from bfr_lite.checkpoints import load_generator
 from bfr_lite.congress import aligned_portraits
 from bfr_lite.faces import FaceDetector
+from bfr_lite.files import PICTURE_SUFFIXES
 from bfr_lite.images import decoded, load_image, pil_to_tensor, resize, tensor_to_uint8
 from bfr_lite.stylegan2 import Generator
 
 KINDS = ("synthetic", "congress", "folder")
 SPLITS = ("train", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ARCHIVES = "a .zip, a .tar or a pattern such as shards/*.tar (unpack a .tar.gz)"
 
 
@@ -59,6 +59,8 @@ class FaceDataset(Dataset[Tensor], ABC):
         Raises IndexError for an index outside the set.
         """
         numbers = torch.as_tensor(indices, dtype=torch.int64)
+        if not len(numbers):
+            return torch.zeros(0, 3, self.size, self.size)
         if ((numbers < -len(self)) | (numbers >= len(self))).any():
             raise IndexError(f"index out of range: got {numbers.tolist()}, the set holds {len(self)} faces")
         return self._faces(numbers % len(self))
@@ -191,6 +193,8 @@ def load_faces(
 
     Raises:
         DataError: for arguments that do not fit together, an empty folder, or more faces than there are.
+        ArchiveError: for a damaged zip or tar file.
+        FileNotFoundError, WeightsError: for a prior that is not there, or none.
         MissingFileError: for files that are missing and cannot be downloaded.
         DamagedFileError: for a portrait whose SHA-256 is not the one pinned.
     """
@@ -239,7 +243,9 @@ def _archive(
 ) -> ArchiveFaces:
     if split is not None or align:
         raise DataError(f"{path} is an archive: it has no split, and its faces have to be aligned already")
-    archive = ZipArchive(path, SUFFIXES) if path.suffix.lower() == ".zip" else TarArchive(shards, SUFFIXES)
+    archive = (
+        ZipArchive(path, PICTURE_SUFFIXES) if path.suffix.lower() == ".zip" else TarArchive(shards, PICTURE_SUFFIXES)
+    )
     _check_count(count, len(archive.names), str(path))
     return ArchiveFaces(path, archive, count, size)
 
@@ -255,10 +261,10 @@ def _folder(
     files = sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not _hidden(file.relative_to(folder)) and file.is_file()
+        if file.suffix.lower() in PICTURE_SUFFIXES and not _hidden(file.relative_to(folder)) and file.is_file()
     )
     if not files:
-        raise DataError(f"no pictures in {folder}: looked for {', '.join(SUFFIXES)}")
+        raise DataError(f"no pictures in {folder}: looked for {', '.join(PICTURE_SUFFIXES)}")
     _check_count(count, len(files), str(folder))
     return FolderFaces(folder, files[:count], size, align)
 

@@ -29,7 +29,7 @@ from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
 from bfr_lite.layers import at_least_float32, full_precision
 from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 
-PUBLISHED_SIZE = 512  # published blur sigmas are in pixels of a picture this large
+PUBLISHED_SIZE = 512  # published blur sigmas and landmark distances are in pixels of a picture this large
 SMALLEST_SIDE = 4  # pixels; no picture is shrunk below this
 MILDEST_JPEG = 95
 Codec = Callable[[Tensor, int], Tensor]
@@ -129,9 +129,9 @@ class Degradation:
         `output`, each (B, 3, H, W); `down`, `noise` and `jpeg`, whose true size is `low_size`, are enlarged
         to it by repeating pixels. Raises `ImageError`, `DegradationError` and `BlurError`.
         """
+        check_images(images, self.size)
         if not (images.is_cpu or return_stages):
             return self.apply_differentiable(images, params)
-        check_images(images, self.size)
         wide = at_least_float32(images)
         with full_precision(images):
             done = _degrade(wide, params, jpeg)

@@ -45,8 +45,9 @@ class DegradationRanges:
 
 
 # Wang et al. 2021 (GFPGAN), its training code; Zhou et al. 2022 (CodeFormer), stage 2; Lin et al. 2023 (DiffBIR),
-# stage 1, which is for pictures of any kind (its face model takes DifFace's). With "none" a restorer is shown that a clean face is to be left alone, with "shrunk" one that was only small in its photo: the most
-# common damage of all, and without blur, noise or JPEG outside the published ranges.
+# stage 1, which is for pictures of any kind (its face model takes DifFace's). With "none" a restorer is shown that a
+# clean face is to be left alone, with "shrunk" one that was only small in its photo: the most common damage of all, and
+# without blur, noise or JPEG outside the published ranges.
 NAMED_RANGES = {
     "none": DegradationRanges(),
     "shrunk": DegradationRanges(down=(1, 16)),

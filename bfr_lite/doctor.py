@@ -134,7 +134,7 @@ def check_weights(name: str, folder: Path) -> Check:
             return Check(name, FAIL, f"{file} is missing: {_RESTORE_FILE}")
     try:
         download.check_sha256(path, json.loads(path.with_suffix(".json").read_text())["sha256"])
-    except KeyError:
+    except (KeyError, TypeError):
         return Check(name, FAIL, f"the card of {path} gives no SHA-256: {_RESTORE_FILE}")
     except ValueError as error:
         return Check(name, FAIL, f"{error}; {_RESTORE_FILE}")

@@ -69,7 +69,9 @@ class FaceDetector:
         # OpenCV 5 warns of its own defaults whenever it makes a network.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
-            self._network = cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), threshold, 0.3, 5000)
+            # from memory: OpenCV opens no path with letters that a Windows code page lacks
+            content, no_config = np.frombuffer(self.model.read_bytes(), np.uint8), np.zeros(0, np.uint8)
+            self._network = cv2.FaceDetectorYN.create("onnx", content, no_config, (320, 320), threshold, 0.3, 5000)
         except cv2.error as error:
             raise FaceError(f"{self.model} is no YuNet that OpenCV {cv2.__version__} can open") from error
         finally:

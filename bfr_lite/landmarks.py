@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
+from bfr_lite.checkpoints import WeightsError, fit, load_weights, read_card, weights_path
 from bfr_lite.images import check_images, resize
 from bfr_lite.layers import Conv2d, draw_weights
 
@@ -72,10 +71,11 @@ class LandmarkNet(nn.Module):
 
         kind: "landmarks", the ruler of the metrics, or "aligner", which finds the points in damaged photos.
         """
-        path = Path(source)
-        if not path.suffix:
-            path = shipped_path(kind, str(source))
-        network = cls(LandmarkConfig(**read_card(path).get("config", {})))
+        path = weights_path(source, kind)
+        try:
+            network = cls(LandmarkConfig(**read_card(path).get("config", {})))
+        except TypeError as error:
+            raise WeightsError(f"the card of {path} is of no landmark network: {error}") from error
         fit(network, load_weights(path), path)
         return network.eval().requires_grad_(False)
 

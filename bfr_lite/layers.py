@@ -84,6 +84,7 @@ class EqualLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(fan_out, fan_in))
         self.bias = nn.Parameter(torch.full((fan_out,), float(bias_init)))
+        self.lr_multiplier = lr_multiplier
         self.weight_gain = lr_multiplier / math.sqrt(fan_in)
         self.bias_gain = lr_multiplier
         self.activate = activate
@@ -146,7 +147,8 @@ class ModulatedConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, added: Tensor | None = None, factor: float = 1.0) -> Tensor:
         """x (B, in, H, W), w (B, w_dim) -> (B, out, H, W), twice the size when `up`.
 
-        The result is multiplied by `factor`; `added`, (1 or B, out, H, W), joins it in the same pass over the memory.
+        The result is multiplied by `factor`; `added`, (out, H, W) or (1 or B, out, H, W), joins it in the same pass
+        over the memory.
         """
         style = self.affine(w)
         weight = self.weight * self.gain
@@ -182,7 +184,7 @@ class EqualConv2d(Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         gain = 1 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
-        return F.conv2d(x, self.weight * gain, self.bias, padding=self.padding)
+        return self._conv_forward(x, self.weight * gain, self.bias)
 
 
 def draw_weights(module: nn.Module, generator: torch.Generator | None) -> None:

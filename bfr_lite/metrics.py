@@ -16,13 +16,13 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from bfr_lite.degradation import PUBLISHED_SIZE
 from bfr_lite.identity import IdentityAngle
 from bfr_lite.imagenet import RULER_NETWORK, ImageNetFeatures, perceptual_distance
 from bfr_lite.images import ImageError, check_images
 from bfr_lite.landmarks import LandmarkNet
 from bfr_lite.lpips_import import backbone, import_lpips
 
-PUBLISHED_SIZE = 512  # landmark distances of the literature are in pixels of a picture this large
 Measure = Callable[[Tensor, Tensor], Tensor]
 Landmarks = Callable[[Tensor], Tensor]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from bfr_lite.images import opened, save_uint8, upright_rgb
+from bfr_lite.images import decoded, opened, save_uint8, upright_rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +28,21 @@ class PhotoFile:
 def read_photo(path: str | os.PathLike) -> PhotoFile:
     """Read a photo file. Raises as `images.opened`."""
     with opened(path) as picture:
-        pixels = np.asarray(upright_rgb(picture))
-        alpha = None
-        if picture.has_transparency_data:
-            alpha = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))[..., 3]
-        profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
-        return PhotoFile(pixels, alpha, profile)
+        return _photo(picture)
 
 
 def read_upload(content: bytes) -> PhotoFile:
     """As `read_photo`, of a file's content. Raises `ImageError`."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "upload"
-        path.write_bytes(content)
-        return read_photo(path)
+    with decoded(io.BytesIO(content), "the upload") as picture:
+        return _photo(picture)
+
+
+def _photo(picture: Image.Image) -> PhotoFile:
+    alpha = None
+    if picture.has_transparency_data:
+        alpha = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))[..., 3]
+    profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
+    return PhotoFile(np.asarray(upright_rgb(picture)), alpha, profile)
 
 
 def write_photo(path: str | os.PathLike, photo: PhotoFile, pixels: np.ndarray) -> None:

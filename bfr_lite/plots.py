@@ -1,7 +1,7 @@
 """Figures: one style for the whole series, pictures as small JPEGs, lines as PNGs, each with alternative text.
 
-`gallery` and `feature_maps` give a `Picture`, which a notebook shows when it is the last value of a cell. Line plots
-are ordinary matplotlib figures drawn under `use_style()`, shown by `chart`.
+`gallery` gives a `Picture`, which a notebook shows when it is the last value of a cell. Line plots are ordinary
+matplotlib figures drawn under `use_style()`, shown by `chart`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -99,15 +98,6 @@ def gallery(
         axis.set_title(title, fontsize=9, pad=3)
     described = f"Rows: {', '.join(label for label in rows if label.strip())}. Columns: {', '.join(titles)}."
     return Picture(encode(figure), alt or described)
-
-
-def feature_maps(features: Tensor, columns: int = 8, alt: str = "", width: float = 9.0, side: int = 96) -> Picture:
-    """Feature maps (C, H, W) as grey pictures, each stretched to its own range (2nd to 98th percentile)."""
-    flat = features.detach().float().flatten(1)
-    low, high = flat.quantile(0.02, dim=1), flat.quantile(0.98, dim=1)
-    scaled = (features - low[:, None, None]) / (high - low).clamp(min=1e-8)[:, None, None]
-    enlarged = F.interpolate(scaled.clamp(0, 1)[:, None], (side, side), mode="nearest").expand(-1, 3, -1, -1)
-    return gallery(enlarged, alt=alt or f"{len(features)} feature maps.", columns=columns, width=width)
 
 
 def chart(alt: str) -> Picture:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bfr_lite.checkpoints import fit, load_weights, read_card, shipped_path
+from bfr_lite import presets
+from bfr_lite.checkpoints import WeightsError, fit, load_weights, read_card, weights_path
 from bfr_lite.codec import AsymmetricCodec, Block, CodecOutput
 from bfr_lite.images import to_batch, to_square
 from bfr_lite.mmrb import MMRB
-from bfr_lite.presets import Preset, preset
+from bfr_lite.presets import Preset
 from bfr_lite.stylegan2 import Conditions, Generator
 from bfr_lite.trust import TrustMap
 
@@ -50,17 +50,17 @@ class Restorer(nn.Module):
     CodeFormer (arXiv 2206.11253, 3.3) weighs its feature transforms in the same way, by w.
 
     Args:
-        preset_: sizes.
+        preset: sizes.
         block: residual block of the encoder, `MMRB` unless another one is to be compared.
         generator: random source of the initial weights.
     """
 
-    def __init__(self, preset_: Preset, block: Block = MMRB, generator: torch.Generator | None = None):
+    def __init__(self, preset: Preset, block: Block = MMRB, generator: torch.Generator | None = None):
         super().__init__()
-        self.preset = preset_
-        self.codec = AsymmetricCodec(preset_.codec, block, generator)
-        self.generator = Generator(preset_.gan, generator)
-        self.trust = TrustMap(preset_.codec)
+        self.preset = preset
+        self.codec = AsymmetricCodec(preset.codec, block, generator)
+        self.generator = Generator(preset.gan, generator)
+        self.trust = TrustMap(preset.codec)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike = "lite") -> Restorer:
@@ -68,10 +68,12 @@ class Restorer(nn.Module):
 
         Raises `FileNotFoundError` when there are no such weights, `WeightsError` when they are damaged or do not fit.
         """
-        path = Path(source)
-        if not path.suffix:
-            path = shipped_path("restorer", preset(str(source)).name)
-        state, named = load_weights(path), preset(read_card(path).get("preset", "lite"))
+        path = weights_path(source, "restorer")
+        state, name = load_weights(path), read_card(path).get("preset", "lite")
+        try:
+            named = presets.preset(name)
+        except (ValueError, TypeError) as error:
+            raise WeightsError(f"the card of {path} names no preset: {error}") from error
         restorer = cls(named.enlarging(bilinear="generator.enlarges_bilinearly" in state))
         fit(restorer, state, path)
         return restorer.eval().requires_grad_(False)

@@ -97,10 +97,10 @@ def _nearest(sizes: range, count: Callable[[int], int], wanted: int) -> int:
     return min(sizes[max(0, above - 1) : above + 1], key=lambda size: abs(count(size) - wanted))
 
 
-def symmetric_restorer(preset_: Preset, generator: torch.Generator | None = None) -> Restorer:
+def symmetric_restorer(preset: Preset, generator: torch.Generator | None = None) -> Restorer:
     """A restorer whose decoder is as wide as its encoder and has the same blocks; narrower, at equal parameters."""
-    codec = _at_equal_parameters(replace(preset_.codec, symmetric=True), AsymmetricCodec)
-    return Restorer(replace(preset_, codec=codec), generator=generator)
+    codec = _at_equal_parameters(replace(preset.codec, symmetric=True), AsymmetricCodec)
+    return Restorer(replace(preset, codec=codec), generator=generator)
 
 
 class NoTrust(nn.Module):
@@ -118,8 +118,8 @@ class GfpganLike(Restorer):
     block, and that nothing but the generator's drawing is shown. Its prior stays as it is: train with `generator_lr` 0.
     """
 
-    def __init__(self, preset_: Preset, generator: torch.Generator | None = None):
-        super().__init__(preset_, plain_block, generator)
+    def __init__(self, preset: Preset, generator: torch.Generator | None = None):
+        super().__init__(preset, plain_block, generator)
         self.trust = NoTrust()
 
     def draw(
@@ -137,9 +137,9 @@ class GpenLike(GfpganLike):
     The whole network is trained.
     """
 
-    def __init__(self, preset_: Preset, generator: torch.Generator | None = None):
-        super().__init__(preset_, generator)
-        self.codec = EncoderOnly(_at_equal_parameters(preset_.codec, EncoderOnly), generator)
+    def __init__(self, preset: Preset, generator: torch.Generator | None = None):
+        super().__init__(preset, generator)
+        self.codec = EncoderOnly(_at_equal_parameters(preset.codec, EncoderOnly), generator)
 
 
 class EncoderOnly(AsymmetricCodec):

@@ -39,7 +39,8 @@ def resolutions(size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class GANConfig:
-    """Sizes of a generator and its discriminator: resolution r has min(channel_base // r, channel_max) channels.
+    """Sizes of a generator and its discriminator: resolution r has min(channel_base // r, channel_max) channels, at
+    least one; minibatch standard deviation compares up to `mbstd_group` pictures.
 
     A generator with `bilinear` enlarges features and pictures by linear interpolation, without StyleGAN2's filter, as
     GFPGAN's `clean` networks do. No other size or shape tells the two apart, so its state has an entry that says it.
@@ -239,5 +240,6 @@ def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
     generator = generator or torch.Generator().manual_seed(0)
     for name, tensor in sorted(module.state_dict().items()):
         if name.endswith(("weight", "const", "noise_const")):
-            divisor = 0.01 if "mapping" in name else 1.0
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) / divisor)
+            layer = module.get_submodule(name.rpartition(".")[0])
+            multiplier = getattr(layer, "lr_multiplier", 1.0)  # slow layers start the larger, to be as loud as others
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / multiplier)

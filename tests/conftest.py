@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import socket
 import sys
 import types
 from pathlib import Path
@@ -8,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ipywidgets.widgets.widget import CallbackDispatcher
 from torch import nn
 
 from bfr_lite import Restorer, preset
 from bfr_lite.checkpoints import save_weights
 from bfr_lite.data import StoredFaces
+from bfr_lite.download import MissingFileError
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,40 @@ def congress_root() -> Path:
     if not folder:
         pytest.skip("BFR_LITE_DATA is not set: real portraits not available")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def this_machine_alone(monkeypatch) -> None:
+    """No test asks another machine for anything: what is downloaded comes from a server of the test's own."""
+    look_up = socket.getaddrinfo
+
+    def local(host, *arguments, **options):
+        if host not in (None, "", "localhost", "127.0.0.1", "::1", b"localhost"):
+            pytest.fail(f"a test asked for {host}")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+
+
+@pytest.fixture
+def callbacks_raise(monkeypatch) -> None:
+    """What a button calls may fail the test; ipywidgets only logs it."""
+
+    def call(self, *arguments, **options):
+        for one in self.callbacks:
+            one(*arguments, **options)
+
+    monkeypatch.setattr(CallbackDispatcher, "__call__", call)
+
+
+@pytest.fixture
+def no_yunet(monkeypatch) -> None:
+    """As on a machine that has no YuNet and cannot fetch it."""
+
+    def missing():
+        raise MissingFileError("three ways to get it")
+
+    monkeypatch.setattr("bfr_lite.faces.yunet_path", missing)
 
 
 @pytest.fixture(scope="session")

@@ -204,7 +204,7 @@ def _write_grid(args: argparse.Namespace, restorer: Restorer, faces: FaceDataset
 
 
 def _weights(source: str) -> str:
-    from bfr_lite.checkpoints import read_card, shipped_path
+    from bfr_lite.checkpoints import read_card, weights_path
 
-    path = Path(source) if Path(source).suffix else shipped_path("restorer", source)
+    path = weights_path(source, "restorer")
     return f"{path.name}, SHA-256 {read_card(path).get('sha256', 'not on a card')}"

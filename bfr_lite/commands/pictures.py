@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+from bfr_lite.files import PICTURE_SUFFIXES
 
 Job = tuple[Path, Path]  # the picture to read, the picture to write
 # Of one picture, for the JSON report; "summary", a line, is told in the plain one, too.
@@ -39,9 +39,9 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
     """
     jobs: dict[Path, Path] = {}  # by output, to see two that meet
     sources = dict.fromkeys(picture for path in inputs for picture in _pictures(path))
-    stems = Counter(source.stem for source in sources)
+    stems = Counter(source.stem.casefold() for source in sources)  # most disks of Macs and Windows hold a.png or A.png
     for source in sources:
-        target = folder / f"{source.stem if stems[source.stem] == 1 else source.name}.png"
+        target = folder / f"{source.stem if stems[source.stem.casefold()] == 1 else source.name}.png"
         if target in jobs:
             raise ValueError(f"{jobs[target]} and {source} would both become {target}: rename one")
         if target.exists() and target.samefile(source):
@@ -58,9 +58,9 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
 
 def _pictures(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = sorted(file for file in path.iterdir() if _is_picture(file))
         if not found:
-            raise FileNotFoundError(f"no pictures directly in {path}: looked for {', '.join(SUFFIXES)}")
+            raise FileNotFoundError(f"no pictures directly in {path}: looked for {', '.join(PICTURE_SUFFIXES)}")
         return found
     if path.exists():
         return [path]
@@ -69,6 +69,11 @@ def _pictures(path: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"no such picture, folder or pattern: {path}")
     return found
+
+
+def _is_picture(file: Path) -> bool:
+    """Hidden files are none: macOS leaves a `._a.jpg` beside `a.jpg` on disks of other systems."""
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def one_by_one(jobs: Iterable[Job], work: Callable[[Path, Path], Facts]) -> Iterator[Outcome]:

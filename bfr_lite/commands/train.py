@@ -52,8 +52,8 @@ def add_parser(subparsers: Subparsers) -> None:
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
     restorer.add_argument(
         "--prior",
-        default="lite",
-        help="preset's name, safetensors, checkpoint, official .pkl, .pt or .pth; none: from scratch (default: lite)",
+        help="preset's name, safetensors, checkpoint, official .pkl, .pt or .pth; none: from scratch (default: the one "
+        "of the preset)",
     )
     restorer.add_argument("--generator-lr", type=float, help="learning rate of the prior (default: the recipe's)")
     restorer.add_argument(
@@ -97,6 +97,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
 
 def run_prior(args: argparse.Namespace) -> int:
     """Train a prior; 1 when it was interrupted before its last picture."""
+    from bfr_lite.machine import command_line
     from bfr_lite.presets import preset
     from bfr_lite.training.prior import PriorConfig
     from bfr_lite.training.processes import accelerated
@@ -108,11 +109,13 @@ def run_prior(args: argparse.Namespace) -> int:
     faces = _faces(args.data, chosen.size)
     run_config = _run_config(args, images=0)
     with accelerated(args.precision) as accelerator:
-        return _report(train_prior(chosen, config, stages, faces, run_config, accelerator, args.start), args.json)
+        result = train_prior(chosen, config, stages, faces, run_config, accelerator, args.start, command_line())
+        return _report(result, args.json, accelerator.is_main_process)
 
 
 def run_restorer(args: argparse.Namespace) -> int:
     """Train a restorer; 1 when it was interrupted before its last picture."""
+    from bfr_lite.machine import command_line
     from bfr_lite.presets import preset
     from bfr_lite.training.losses import LossWeights
     from bfr_lite.training.processes import accelerated
@@ -123,11 +126,12 @@ def run_restorer(args: argparse.Namespace) -> int:
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))
     rates = _given(lr=args.lr, generator_lr=args.generator_lr)
     config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **rates)
-    prior = None if args.prior == "none" else args.prior
+    prior = None if args.prior == "none" else args.prior or args.preset
     run_config = _run_config(args, images=args.images)
     faces = _faces(args.data, chosen.size)
     with accelerated(args.precision) as accelerator:
-        return _report(train_restorer(config, prior, faces, run_config, accelerator, args.start), args.json)
+        result = train_restorer(config, prior, faces, run_config, accelerator, args.start, command_line())
+        return _report(result, args.json, accelerator.is_main_process)
 
 
 def _stage(text: str) -> Stage:
@@ -167,8 +171,10 @@ def _run_config(args: argparse.Namespace, images: int) -> RunConfig:
     )
 
 
-def _report(result: Result, as_json: bool) -> int:
+def _report(result: Result, as_json: bool, main: bool) -> int:
     progress = result.progress
+    if not main:
+        return 0 if progress.finished else 1
     if as_json:
         print(json.dumps({**vars(progress), "weights": [str(path) for path in result.weights]}))
     else:

@@ -31,13 +31,13 @@ def auto_r1_gamma(size: int, batch: int) -> float:
 
 
 def check_groups(batch: int, processes: int, group: int) -> None:
-    """Raise `ValueError` where processes would leave a discriminator no other picture of its `group` to compare with.
+    """Raise `ValueError` where processes would leave a discriminator smaller groups to compare than one alone has.
 
-    Minibatch standard deviation would always be zero then, of real pictures, too.
+    Minibatch standard deviation would be another, and of pictures alone always zero.
     """
-    if math.gcd(batch // processes, group) == 1 < math.gcd(batch, group):
+    if math.gcd(batch // processes, group) < math.gcd(batch, group):
         raise ValueError(
-            f"with {processes} processes a discriminator would see each picture alone, not groups of {group}: "
+            f"with {processes} processes a discriminator would not compare pictures in groups of {group}: "
             f"use a batch of {group * processes} or a multiple of it, not {batch}"
         )
 

@@ -21,7 +21,7 @@ from bfr_lite.rows import draw_rows
 
 
 def diff_augment(images: Tensor, rng: torch.Generator, p: float = 1.0) -> Tensor:
-    """Augment pictures (B, 3, H, W) in [0, 1], each in its own way; differentiable in `images`.
+    """Augment pictures (B, 3, S, S) in [0, 1], each in its own way; differentiable in `images`.
 
     p: chance of each of the three changes, for each picture.
     """

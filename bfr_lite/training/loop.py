@@ -133,8 +133,8 @@ class Progress:
 def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
     """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
 
-    Raises `WeightsError` when the folder holds a checkpoint of other networks, batch or seed, `ValueError` when the
-    processes cannot share the batch, or another run writes to the folder.
+    Raises `WeightsError` when the folder holds a checkpoint of other networks, batch, seed or number of faces, and
+    `ValueError` when the processes cannot share the batch, or another run writes to the folder.
     """
     count, folder = accelerator.num_processes, run_config.folder
     if run_config.images < 1:
@@ -154,7 +154,7 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
         for place in (folder, folder / "samples"):
             discard_leftovers(place)
     checkpoint = folder / "checkpoint.pt"
-    plan = {"batch": run_config.batch, "seed": run_config.seed}
+    plan = {"batch": run_config.batch, "seed": run_config.seed, "faces": dataset_length}
     done = load_checkpoint(checkpoint, task, plan) if checkpoint.exists() else 0
     total = -(-run_config.images // run_config.batch)
     if run_config.gradient_checkpointing:
@@ -183,8 +183,6 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
             if done % run_config.checkpoint_every == 0:
                 save_checkpoint(checkpoint, task, done, plan)
     if log is not None:
-        if log.sums:  # the steps since the last full row, so that the log tells of every picture
-            log.write(done, done * run_config.batch)
         save_checkpoint(checkpoint, task, done, plan)
     accelerator.wait_for_everyone()  # the others read what was written
     return Progress(done, done * run_config.batch, done >= total)

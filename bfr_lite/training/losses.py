@@ -14,6 +14,7 @@ from bfr_lite.alignment import template
 NEIGHBOURHOODS = 10  # that fit side by side in a face, where the two pictures are compared
 SPREAD = 0.08  # standard deviation of a landmark's weight, in sides
 MIDDLE = (0.36, 0.25)  # top and left of the square from brows to chin, half as wide as the picture, in sides
+TAUGHT = (4, 8, 16)  # resolutions at which the student follows the teacher
 CAUTION = 4.0  # what trusting wrongly costs against mistrusting wrongly: noise let in shows more than detail left out
 
 

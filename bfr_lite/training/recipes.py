@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
 from bfr_lite.data import FaceDataset
-from bfr_lite.machine import command_line, hardware, versions
+from bfr_lite.machine import hardware, versions
 from bfr_lite.presets import Preset
 from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import Progress, RunConfig, run
@@ -48,18 +49,23 @@ def train_prior(
     run_config: RunConfig,
     accelerator: Accelerator,
     start: str | None = None,
+    command: str = "",
 ) -> Result:
     """Train a prior stage by stage, each in its own folder below `run_config.folder`, resuming where it stood.
 
-    `start` names a trained prior of the first stage's size to begin with, instead of random weights.
+    `start` names a trained prior of the first stage's size to begin with, instead of random weights. `command` is what
+    the card says made them.
 
-    Raises `ValueError` when the stages do not double to the preset's size.
+    Raises `ValueError` when the stages do not double to the preset's size, and `FileExistsError` where the folder holds
+    weights of a run that cannot be resumed.
     """
     sizes = [stage.size for stage in stages]
     if sizes[-1] != preset.size or any(after != 2 * before for before, after in pairwise(sizes)):
         raise ValueError(
             f"stages must double to {preset.size} px, got {sizes}: for instance 32:40000 64:100000 128:400000"
         )
+    weights = _weight_paths(("prior", "discriminator"), preset, run_config.folder)
+    _keep_finished(weights.values(), run_config.folder / f"{preset.size:03d}" / "checkpoint.pt")
     smaller = None
     for stage in stages:
         folder = run_config.folder / f"{stage.size:03d}"
@@ -75,9 +81,9 @@ def train_prior(
         smaller = folder / "checkpoint.pt"
     stage_facts = [asdict(stage) | _history(run_config.folder / f"{stage.size:03d}") for stage in stages]
     training = {**_plain(config), "start": start, "stages": stage_facts}
-    facts = _facts(preset, faces, run_config) | {"training": training}
+    facts = _facts(preset, faces, run_config, accelerator, command) | {"training": training}
     modules = {"prior": task.modules["generator_ema"], "discriminator": task.modules["discriminator"]}
-    return Result(progress, _export(modules, preset, run_config.folder, facts, accelerator))
+    return Result(progress, _export(modules, weights, facts, accelerator))
 
 
 def train_restorer(
@@ -87,45 +93,65 @@ def train_restorer(
     run_config: RunConfig,
     accelerator: Accelerator,
     start: str | None = None,
+    command: str = "",
 ) -> Result:
     """Train a restorer on a trained prior (a preset's name or a file), or with `prior=None` from scratch.
 
-    `start` names a trained restorer to begin with; the prior then only draws the faces of known codes.
+    `start` names a trained restorer to begin with; the prior then draws the faces of known codes, and its discriminator
+    judges. `command` is what the card says made it.
+
+    Raises `FileExistsError` where the folder holds weights of a run that cannot be resumed.
     """
+    checkpoint = run_config.folder / "checkpoint.pt"
+    weights = _weight_paths(("restorer",), config.preset, run_config.folder)
+    _keep_finished(weights.values(), checkpoint)
     generator = load_generator(prior) if prior is not None else None
     discriminator = load_discriminator(prior) if prior is not None else None
     if generator is not None:
         config = replace(config, preset=config.preset.enlarging(generator.config.bilinear))
     task = RestorerTask(config, faces, run_config.batch, accelerator, generator, discriminator)
-    if start is not None and not (run_config.folder / "checkpoint.pt").exists():
+    if start is not None and not checkpoint.exists():
         task.start_from(start)
     progress = run(task, run_config, len(faces), accelerator)
-    facts = _facts(config.preset, faces, run_config) | {
+    facts = _facts(config.preset, faces, run_config, accelerator, command) | {
         "training": {**_plain(config), "prior": str(prior), "start": start, **_history(run_config.folder)}
     }
     modules = {"restorer": task.modules["restorer_ema"]}
-    return Result(progress, _export(modules, config.preset, run_config.folder, facts, accelerator))
+    return Result(progress, _export(modules, weights, facts, accelerator))
+
+
+def _weight_paths(kinds: Iterable[str], preset: Preset, folder: Path) -> dict[str, Path]:
+    return {kind: folder / f"{kind}-{preset.name}.safetensors" for kind in kinds}
+
+
+def _keep_finished(weights: Iterable[Path], checkpoint: Path) -> None:
+    """Raise `FileExistsError` where weights would be replaced by those of a run that does not go on from them."""
+    taken = [path for path in weights if path.exists()]
+    if taken and not checkpoint.exists():
+        raise FileExistsError(f"{taken[0]} is of a run without a checkpoint: name another folder, or move it away")
 
 
 def _export(
-    modules: dict[str, nn.Module], preset: Preset, folder: Path, facts: dict[str, object], accelerator: Accelerator
+    modules: dict[str, nn.Module], paths: dict[str, Path], facts: dict[str, object], accelerator: Accelerator
 ) -> tuple[Path, ...]:
-    paths = {kind: folder / f"{kind}-{preset.name}.safetensors" for kind in modules}
     if accelerator.is_main_process:
         for kind, path in paths.items():
             save_weights(path, modules[kind], {"kind": kind, **facts})
     return tuple(paths.values())
 
 
-def _facts(preset: Preset, faces: FaceDataset, run_config: RunConfig) -> dict[str, object]:
+def _facts(
+    preset: Preset, faces: FaceDataset, run_config: RunConfig, accelerator: Accelerator, command: str
+) -> dict[str, object]:
     """What every card says: sizes, command, data, hardware, versions."""
     return {
         "preset": preset.name,
         "config": asdict(preset),
-        "command": command_line(),
+        "command": command,
         "data": f"{faces.origin}: {len(faces)} faces of {faces.size} px",
         "batch": run_config.batch,
         "hardware": hardware(),
+        "processes": accelerator.num_processes,
         "versions": versions(),
     }
 

@@ -34,6 +34,7 @@ from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import (
+    TAUGHT,
     LossWeights,
     charbonnier,
     feature_distance,
@@ -63,7 +64,7 @@ class RestorerConfig:
         misalignment: of the portraits, see `AS_DETECTED`.
         recoloured, repainted: shares of the portraits that get any colours, and another wall, see `vary`.
         emphasis: of landmarks in `weights.pixel`, see `landmark_weight`.
-        r1_gamma, r1_every: as in `PriorConfig`.
+        r1_gamma, r1_every, ema_half_life: as in `PriorConfig`.
         seed: of the initial weights.
     """
 
@@ -95,7 +96,7 @@ class RestorerTask:
         batch: pictures a step, over all processes.
         accelerator: places and precision.
         prior: trained generator to start from; None trains the generator from scratch, without synthetic faces.
-        discriminator: trained discriminator to start from.
+        discriminator: trained discriminator to start from; it is trained on, in place.
         make: `make(preset, generator=rng)` builds the restorer; another design, when it is to be compared.
     """
 
@@ -250,8 +251,7 @@ class RestorerTask:
         """How far codes and coarse features are from those that the averaged codec reads off the clean face."""
         with torch.no_grad():
             taught_ws, taught = self.modules["restorer_ema"].codec.encode(clean)
-        coarse = (4, 8, 16)
-        features = feature_distance([stages[f"encoder.{r}"] for r in coarse], [taught[r] for r in coarse])
+        features = feature_distance([stages[f"encoder.{r}"] for r in TAUGHT], [taught[r] for r in TAUGHT])
         return F.mse_loss(ws, taught_ws) + features
 
     @torch.no_grad()

@@ -108,7 +108,7 @@ class BenchmarkBrowser(VBox):
         labels = [f"{end} {place}" for end in ("worst", "best") for place in range(1, ends + 1)]
         for widget, label, case in zip(self.captions, labels, self.cases, strict=False):
             change = f"{case.before:.{metric.decimals}f} → {case.after:.{metric.decimals}f}"
-            widget.value = f"<b>{label}</b><br>{escape(case.face)}, {case.condition}<br>{change}"
+            widget.value = f"<b>{label}</b><br>{escape(case.face)}, {escape(case.condition)}<br>{change}"
         for widget in self.captions[2 * ends :]:
             widget.value = ""
         for widget in self.pictures[2 * ends :]:
@@ -127,7 +127,8 @@ class BenchmarkBrowser(VBox):
             picture, as_measured = self._draw(case.condition, case.index, self.method.value)
             show(widget, picture)
             strange += [] if as_measured else [case.face]
-        other = f" <b>Not what was measured</b>, this restorer is another one: {', '.join(strange)}." if strange else ""
+        names = escape(", ".join(strange))
+        other = f" <b>Not what was measured</b>, this restorer is another one: {names}." if strange else ""
         self.note.value = f"From above: bicubic input, restored, clean.{other}"
 
     def _draw_anew(self, condition: str, index: int, method: str) -> tuple[bytes, bool]:
@@ -198,7 +199,7 @@ def table_html(table: Table, metric: Metric) -> str:
         cell = f"{mean:.{metric.decimals}f} [{low:.{metric.decimals}f}, {high:.{metric.decimals}f}]"
         lines.append(f"<tr><td>{escape(row)}</td><td>{f'<b>{cell}</b>' if row == best else cell}</td></tr>")
     better = "higher" if metric.higher_is_better else "lower"
-    head = f"{escape(metric.name)}{_unit(metric)}: {better} is better. Mean [95 % interval], {len(table.faces)} faces"
+    head = f"{escape(metric.name + _unit(metric))}: {better} is better. Mean [95 % interval], {len(table.faces)} faces"
     return f"<table><caption>{head}</caption>{''.join(lines)}</table>"
 
 

@@ -15,11 +15,10 @@ from bfr_lite.degradation import Degradation
 from bfr_lite.images import to_batch, to_square
 from bfr_lite.plots import encode_image, signed_map
 from bfr_lite.restorer import Restorer
-from bfr_lite.training.losses import charbonnier, feature_distance
+from bfr_lite.training.losses import TAUGHT, charbonnier, feature_distance
 
 SHOWN = 160  # pixels of the screen for each picture
 TIMES = 2  # a difference of pictures is shown so many times as large
-TAUGHT = (4, 8, 16)  # resolutions at which the student follows the teacher
 AGAIN = ("clean", "damaged", "drawn", "damaged again", f"difference ×{TIMES}")
 READ = ("teacher reads", "student reads", "student − teacher")
 

@@ -1,11 +1,12 @@
 """The fixed benchmark: its damage, its strata, its tables."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from bfr_lite.benchmark import SEVERITIES, Benchmark, conditions, run_benchmark, strata
+from bfr_lite.benchmark import BASELINE, SEVERITIES, Benchmark, conditions, run_benchmark, strata
 from bfr_lite.data import load_faces
 from bfr_lite.evaluation import Table
 from bfr_lite.metrics import PSNR, SSIM
@@ -121,3 +122,18 @@ def test_a_run_is_reproducible():
         "input, bicubic",
         "restorer, fidelity 1",
     ]
+
+
+def test_another_seed_is_another_damage():
+    restorer, faces = Restorer(preset("tiny")).eval(), load_faces("synthetic", count=2, size=32)
+    one, two = (run_benchmark(restorer, faces, (PSNR,), fidelities=(1.0,), seed=seed) for seed in (0, 1))
+    assert not torch.equal(one.tables["mild"].values(BASELINE, "PSNR"), two.tables["mild"].values(BASELINE, "PSNR"))
+
+
+def test_the_grids_are_those_that_the_notebook_prints():
+    text = (Path(__file__).parents[2] / "notebooks" / "07_evaluation.ipynb").read_text()
+    names = ("mild", "medium", "severe")
+    for label, field in (("shrunk by", "down"), ("noise, of 255", "noise"), ("JPEG quality", "jpeg"), ("blur", "blur")):
+        label = "blur, px of 512" if label == "blur" else label
+        spans = [getattr(SEVERITIES[name], field) for name in names]
+        assert f"| {label} | {' | '.join(f'{min(span)} to {max(span)}' for span in spans)} |" in text

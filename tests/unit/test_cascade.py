@@ -8,7 +8,6 @@ from PIL import Image
 from bfr_lite import cli
 from bfr_lite.astronaut import LANDMARKS
 from bfr_lite.cascade import CascadeDetector
-from bfr_lite.download import MissingFileError
 from bfr_lite.faces import FaceDetector
 from bfr_lite.photos import available_detector, find_faces
 
@@ -60,14 +59,6 @@ def test_points_are_near_yunets_on_portraits(detector, congress_root):
         apart += [misfit(face, yunet.detect(picture)[0].landmarks) for face in found]
     assert len(apart) > 0.8 * len(paths)
     assert np.median(apart) < 0.06 and max(apart) < 0.15
-
-
-@pytest.fixture
-def no_yunet(monkeypatch):
-    def missing():
-        raise MissingFileError("three ways to get it")
-
-    monkeypatch.setattr("bfr_lite.faces.yunet_path", missing)
 
 
 def test_stands_in_where_yunet_is_missing(no_yunet):

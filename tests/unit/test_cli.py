@@ -171,3 +171,11 @@ def test_missing_and_empty_inputs_are_refused(tmp_path, capsys):
     for path in (tmp_path / "none.png", tmp_path / "empty"):
         assert run("degrade", path, "-o", tmp_path / "out") == 2
         assert str(path) in capsys.readouterr().err
+
+
+def test_copies_of_a_photo_are_damaged_each_in_its_own_way(photo, tmp_path, capsys):
+    copy = photo.with_name("copy.png")
+    copy.write_bytes(photo.read_bytes())
+    assert run("degrade", photo, copy, "-o", tmp_path / "out", "--json") == 0
+    one, two = (fact["degradation"]["seed"] for fact in json.loads(capsys.readouterr().out)["written"])
+    assert one != two

@@ -8,6 +8,7 @@ from PIL import Image
 from bfr_lite import cli
 from bfr_lite.astronaut import astronaut
 from bfr_lite.checkpoints import read_card, save_weights
+from bfr_lite.data import load_faces
 from bfr_lite.images import save_image
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
@@ -116,7 +117,7 @@ def test_the_benchmark_is_written_once_and_replaced_only_when_told(weights, port
         (["--degradation", "1.5"], "severity must lie in"),
         (["--data", "nowhere"], "folder"),
         (["--count", "0"], "count"),
-        (["--weights", "nothing"], "unknown preset 'nothing'"),
+        (["--weights", "nothing"], "no restorer weights for preset 'nothing'"),
         (["--grid", "grid.xyz"], "suffix"),
         (["--grid", "grid.png", "--grid-faces", "2000"], "from 0 to 1"),
     ],
@@ -126,3 +127,15 @@ def test_wrong_options_are_said_in_one_line(weights, options, message, no_data, 
     assert run(*given) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
+
+
+def test_classical_methods_are_tuned_on_other_faces_than_those_of_the_test(weights, no_data, monkeypatch):
+    splits = []
+
+    def noted(kind, *arguments, split=None, **options):
+        splits.append(split)
+        return load_faces(kind, *arguments, split=split, **options)
+
+    monkeypatch.setattr("bfr_lite.data.load_faces", noted)
+    assert run("--weights", weights, "--data", "synthetic", "--split", "test", "--count", 2) == 0
+    assert splits == ["test", "train"]

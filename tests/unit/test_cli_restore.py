@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_a_picture_half_written_leaves_the_old_one(faces, weights, tmp_path, mon
     [
         (["--fidelity", "1.5"], "fidelity must lie in [0, 1]"),
         (["--fidelity", "nan"], "fidelity must lie in [0, 1]"),
-        (["--weights", "huge"], "unknown preset 'huge'"),
+        (["--weights", "huge"], "no restorer weights for preset 'huge'"),
         (["--weights", "none.safetensors"], "no weights at none.safetensors"),
     ],
 )
@@ -170,3 +171,21 @@ def test_a_box_needs_no_detector(faces, tmp_path, capsys):
     options = ["--box", "1", "1", "9", "9", "--detector", str(tmp_path / "none.onnx")]
     assert cli.main(["restore", str(faces / "a.png"), "-o", str(tmp_path / "out"), *options]) == 2
     assert "--box takes the place of --detector" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_pictures(faces, weights, tmp_path, capsys):
+    """macOS leaves a `._a.png` beside `a.png` on disks of other systems."""
+    folder = tmp_path / "stick"
+    shutil.copytree(faces, folder)
+    (folder / "._a.png").write_bytes(b"resource fork")
+    assert run(folder, "-o", tmp_path / "out", "--weights", weights) == 0
+    assert not list((tmp_path / "out").glob("._*"))
+
+
+def test_names_that_differ_in_case_alone_do_not_meet_on_a_mac(faces, weights, tmp_path):
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for name in ("IMG_1.png", "img_1.bmp"):
+        Image.open(next(faces.glob("*.png"))).save(folder / name)
+    assert run(folder, "-o", tmp_path / "out", "--weights", weights) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IMG_1.png.png", "img_1.bmp.png"]

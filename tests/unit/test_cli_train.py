@@ -2,7 +2,10 @@
 
 import csv
 import json
+import shutil
 import signal
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from bfr_lite.checkpoints import load_discriminator, load_generator, read_card
 from bfr_lite.commands.train import SIGNALS
 from bfr_lite.images import save_image
 from bfr_lite.restorer import Restorer
+from bfr_lite.training.recipes import Stage, default_stages
 from bfr_lite.training.restorer import RestorerTask
 
 
@@ -63,7 +67,7 @@ def test_prior_leaves_runs_weights_and_cards(prior):
     )
     assert rows(prior / "016")[-1]["images"] == "8" and rows(prior / "032")[-1]["images"] == "4"
     card = read_card(prior / "prior-tiny.safetensors")
-    assert (card["kind"], card["preset"], card["batch"]) == ("prior", "tiny", 4)
+    assert (card["kind"], card["preset"], card["batch"], card["processes"]) == ("prior", "tiny", 4, 1)
     assert "6 faces of 32 px" in card["data"]
     assert [(stage["size"], stage["images_seen"]) for stage in card["training"]["stages"]] == [(16, 8), (32, 4)]
     assert load_generator(prior / "prior-tiny.safetensors").size == 32
@@ -195,3 +199,94 @@ def test_training_starts_from_given_weights(faces, prior, tmp_path, capsys):
     assert read_card(tmp_path / "mine" / "prior-tiny.safetensors")["training"]["start"] == str(start)
     assert train_prior(faces, tmp_path / "small", "--stages", "16:4", "32:4", "--start", start) == 2
     assert "does not fit this network" in capsys.readouterr().err
+
+
+def test_weights_of_a_run_without_its_checkpoint_are_kept(faces, tmp_path, capsys):
+    assert train_restorer(faces, tmp_path, "--prior", "none", "--images", 4) == 0
+    weights, log = tmp_path / "restorer-tiny.safetensors", tmp_path / "log.csv"
+    before = weights.read_bytes(), log.read_bytes()
+    (tmp_path / "checkpoint.pt").unlink()
+    capsys.readouterr()
+    assert train_restorer(faces, tmp_path, "--start", weights, "--prior", "none", "--images", 4) == 2
+    assert "is of a run without a checkpoint: name another folder" in capsys.readouterr().err
+    assert (weights.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_run_does_not_go_on_with_another_number_of_faces(faces, tmp_path, capsys):
+    more = tmp_path / "more"
+    shutil.copytree(faces, more)
+    shutil.copy(more / "0.png", more / "6.png")
+    assert train_restorer(faces, tmp_path / "run", "--prior", "none", "--images", 4) == 0
+    assert train_restorer(more, tmp_path / "run", "--prior", "none", "--images", 8) == 2
+    assert "is of a run with faces 6" in capsys.readouterr().err
+
+
+def test_the_prior_is_by_default_the_presets_own(faces, tmp_path):
+    assert train_restorer(faces, tmp_path, "--images", 4) == 0
+    assert read_card(tmp_path / "restorer-tiny.safetensors")["training"]["prior"] == "tiny"
+
+
+class Asked(ValueError):
+    """In place of a run: what it was asked for."""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the last command would have trained: a dictionary, and no work."""
+    seen = {}
+
+    @contextmanager
+    def accelerated(precision):
+        seen["precision"] = precision
+        yield SimpleNamespace(is_main_process=True)
+
+    def recorded(*arguments):
+        seen["arguments"] = arguments
+        raise Asked("noted")
+
+    monkeypatch.setattr("bfr_lite.training.processes.accelerated", accelerated)
+    for name in ("train_prior", "train_restorer"):
+        monkeypatch.setattr(f"bfr_lite.training.recipes.{name}", recorded)
+    return seen
+
+
+RUN_OPTIONS = [
+    "--cooldown",
+    0.3,
+    "--seed",
+    7,
+    "--checkpoint-every",
+    9,
+    "--sample-every",
+    11,
+    "--gradient-checkpointing",
+]
+
+
+def check_run_config(run_config, folder):
+    assert (run_config.folder, run_config.batch, run_config.seed) == (folder, 4, 7)
+    assert (run_config.cooldown, run_config.checkpoint_every, run_config.sample_every) == (0.3, 9, 11)
+    assert run_config.gradient_checkpointing
+
+
+def test_every_option_of_a_restorer_reaches_its_training(asked, faces, tmp_path):
+    options = ["--generator-lr", 0.01, "--adversarial-after", 5, "--lr", 0.02, "--precision", "bf16", "--images", 3]
+    assert train_restorer(faces, tmp_path, *options, *RUN_OPTIONS, "--start", "s", "--prior", "p") == 2
+    config, prior, data, run_config, _, start, command = asked["arguments"]
+    assert (config.generator_lr, config.adversarial_after, config.lr, config.seed) == (0.01, 5, 0.02, 7)
+    assert (prior, start, len(data), asked["precision"]) == ("p", "s", 6, "bf16") and command.startswith("bfr-lite ")
+    assert run_config.images == 3
+    check_run_config(run_config, tmp_path)
+
+
+def test_every_option_of_a_prior_reaches_its_training(asked, faces, tmp_path):
+    assert train_prior(faces, tmp_path, "--r1-gamma", 0.5, "--lr", 0.02, *RUN_OPTIONS, "--start", "s") == 2
+    chosen, config, stages, data, run_config, _, start, command = asked["arguments"]
+    assert (chosen.name, config.r1_gamma, config.lr, config.seed) == ("tiny", 0.5, 0.02, 7)
+    assert (start, len(data), asked["precision"]) == ("s", 6, "no") and command.startswith("bfr-lite ")
+    assert stages == [Stage(32, 100_000)]
+    check_run_config(run_config, tmp_path)
+
+
+def test_stages_are_by_default_all_sizes_up_to_the_presets():
+    assert default_stages(128, 5) == [Stage(32, 5), Stage(64, 5), Stage(128, 5)]

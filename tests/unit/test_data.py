@@ -220,3 +220,8 @@ def test_an_empty_folder_and_too_many_faces_are_refused(tmp_path, folder):
         load_faces("folder", tmp_path / "empty")
     with pytest.raises(DataError, match="holds 5 faces"):
         load_faces("folder", folder, count=6)
+
+
+def test_no_faces_asked_for_are_none(folder, fake_prior):
+    for faces in (load_faces("folder", folder, size=8), load_faces("synthetic", size=8)):
+        assert faces.batch([]).shape == (0, 3, 8, 8)

@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bfr_lite import cli, doctor, lpips_import
+from bfr_lite.checkpoints import shipped_names
 from bfr_lite.download import YUNET_NAME
 from bfr_lite.lpips_import import import_lpips
 
@@ -147,3 +148,8 @@ def test_other_failures_of_lpips_are_not_hidden(monkeypatch):
     monkeypatch.setattr("bfr_lite.lpips_import.importlib.import_module", fail)
     with pytest.raises(RuntimeError, match="something else"):
         import_lpips()
+
+
+def test_all_weights_are_looked_at():
+    assert sorted(doctor.WEIGHTS) == shipped_names()
+    assert set(doctor.WEIGHTS) <= {check.name for check in doctor.examine()}

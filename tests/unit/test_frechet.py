@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bfr_lite.frechet import FaceFeatures, frechet_distance, precision_recall
+from bfr_lite.images import resize
 
 
 def draw(count, dimensions, seed):
@@ -71,3 +72,9 @@ def test_thousands_of_features_are_no_matrix_of_thousands():
     start = time.process_time()
     assert 0 < frechet_distance(a, b) < 0.05
     assert time.process_time() - start < 2
+
+
+def test_features_are_those_of_the_size_that_is_named():
+    small = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = FaceFeatures()
+    torch.testing.assert_close(features([small]), features([resize(small, 128)]))

@@ -419,3 +419,21 @@ class TestSource:
         known = [metadata(cell) for cell in read(lab).cells if metadata(cell)]
         assert len({cell["grade_id"] for cell in known}) == len(known)
         assert {cell["schema_version"] for cell in known} == {3}
+
+
+FIRST = {grade_id: (right, wrong) for grade_id, right, wrong, _ in reversed(MISTAKES)}
+
+
+@pytest.mark.parametrize("grade_id", LAB_OF)
+def test_the_hidden_tests_alone_see_a_mistake(grade_id):
+    """Without the check, which students may have edited."""
+    notebook = read(LAB_OF[grade_id])
+    plant(notebook, grade_id, *FIRST[grade_id])
+    place, namespace = index_of(notebook, grade_id), {}
+    test = next(cell for cell in notebook.cells[place:] if metadata(cell).get("grade"))
+    hidden = test.source.partition("### BEGIN HIDDEN TESTS")[2]
+    with plt.rc_context(), torch.enable_grad():
+        for cell in (notebook.cells[index_of(notebook, "setup")], notebook.cells[place]):
+            exec(compile(cell.source, grade_id, "exec"), namespace)
+        with pytest.raises((AssertionError, RuntimeError)):
+            exec(hidden, namespace)

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from bfr_lite.benchmark import Benchmark
+from bfr_lite import Restorer, load_faces
+from bfr_lite.benchmark import Benchmark, conditions
+from bfr_lite.evaluation import Table, evaluate
+from bfr_lite.metrics import PSNR, SSIM, landmark_net_metric
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "data" / "benchmarks"
@@ -54,6 +58,45 @@ def test_the_readme_quotes_the_benchmark(benchmark):
     assert f"even mild damage gains ({psnr}), though not in identity ({identity})" in README
     psnr, _, feature, landmarks, identity = benchmark.changes("restorer, fidelity 0.5").values()
     assert f"At fidelity 0.5: {psnr}, {feature}, {landmarks} and {identity}." in README
+
+
+@pytest.mark.parametrize("name", ["medium", "x8"])
+def test_the_committed_benchmark_is_what_code_and_weights_make(name, benchmark, congress_root):
+    """Of the first faces: a smaller batch of damage is a prefix of a larger one."""
+    faces, metrics = load_faces("congress", split="test", count=8), (PSNR, SSIM, landmark_net_metric())
+    restorer = Restorer.from_pretrained("lite")
+    table = evaluate(restorer, faces, conditions(faces.size)[name], (1.0,), metrics=metrics)
+    for row in ("input, bicubic", RESTORER):
+        for metric, apart in zip(metrics, (0.02, 0.001, 0.03), strict=True):
+            wanted = benchmark.tables[name].values(row, metric.name)[:8]
+            torch.testing.assert_close(table.values(row, metric.name).to(wanted), wanted, atol=apart, rtol=0)
+
+
+def test_the_readme_quotes_the_damage_of_gfpgan_and_clean_faces():
+    table = Table.from_dict(json.loads((RESULTS / "gfpgan.json").read_text()))
+    clean = Table.from_dict(json.loads((RESULTS / "clean.json").read_text()))
+    for one in (table, clean):
+        assert card("restorer-lite")["sha256"] in one.facts["weights"]
+    rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
+    assert len(rows) == 9
+    for row in rows:
+        cells = row.split("|")[1:6]  # without the identity angle
+        assert flat(f"|{'|'.join(cells)}|") in README
+    assert f"Clean faces come back at {clean.values(RESTORER, 'PSNR').mean():.1f} dB" in README
+
+
+def test_the_readme_quotes_whole_photos():
+    text, changes = (RESULTS / "photos.md").read_text(), {}
+    assert f"restorer {card('restorer-lite')['sha256'][:8]}" in text
+    for part in text.split("\n## ")[2:]:  # before them: what is said, and what was found
+        name, (row,) = part.split("\n")[0], [line for line in part.splitlines() if line.startswith("| gfpgan |")]
+        changes[name] = [cell.strip() for cell in row.split("|")[1:-1]]
+    by_net, by_dlib, by_yunet = (
+        changes[name][-1].partition("(")[2].strip("%)") for name in ("LandmarkNet", "dlib's 68 points", "YuNet")
+    )
+    gained = float(changes["PSNR"][-1]) - float(changes["PSNR"][2])
+    assert f"{by_net} % by our LandmarkNet, {by_dlib} % by dlib's points and {by_yunet} % by YuNet's" in README
+    assert f"PSNR {gained:+.2f} dB" in README
 
 
 def test_the_readme_quotes_the_cards():

@@ -303,7 +303,7 @@ def test_saved_weights_come_back(restorer, faces, tmp_path):
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ("huge", ValueError, r"unknown preset 'huge': use one of tiny, lite, full"),
+        ("huge", FileNotFoundError, r"no restorer weights for preset 'huge' are shipped; there are: .*restorer-lite"),
         ("tiny", FileNotFoundError, r"no restorer weights for preset 'tiny' are shipped; there are: .*restorer-lite"),
         ("none.safetensors", FileNotFoundError, r"no weights at none\.safetensors"),
     ],
@@ -311,6 +311,15 @@ def test_saved_weights_come_back(restorer, faces, tmp_path):
 def test_weights_that_are_not_there(source, error, message):
     with pytest.raises(error, match=message):
         Restorer.from_pretrained(source)
+
+
+def test_a_folder_is_told_from_a_presets_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lite", "mine"):
+        (tmp_path / name).mkdir()
+    assert Restorer.from_pretrained("lite").preset.name == "lite"
+    with pytest.raises(WeightsError, match="mine is a folder; give a weight file in it"):
+        Restorer.from_pretrained("mine")
 
 
 def truncated(data):
@@ -344,11 +353,20 @@ def test_weights_of_another_preset(restorer, tmp_path):
         Restorer.from_pretrained(path)
 
 
-def test_a_card_that_is_no_json(restorer, tmp_path):
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "holds a list and no card"),
+        ('{"preset": []}', "names no preset"),
+        ('{"preset": "huge"}', "names no preset: unknown preset 'huge'"),
+    ],
+)
+def test_a_card_that_is_none(restorer, tmp_path, card, message):
     path = tmp_path / "tiny.safetensors"
     save_weights(path, restorer, {"preset": "tiny"})
-    path.with_suffix(".json").write_text("{")
-    with pytest.raises(WeightsError, match="is no JSON"):
+    path.with_suffix(".json").write_text(card)
+    with pytest.raises(WeightsError, match=message):
         Restorer.from_pretrained(path)
 
 

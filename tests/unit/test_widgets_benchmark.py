@@ -145,6 +145,7 @@ def test_another_restorer_than_the_measured_one_is_noticed(drawn):
 
 
 def test_the_committed_result_answers_quickly_and_leaves_no_figure():
+    figures = plt.get_fignums()
     browser = benchmark_browser(COMMITTED)
     best = float("inf")
     for name in list(browser.condition.options)[1:4]:
@@ -152,7 +153,7 @@ def test_the_committed_result_answers_quickly_and_leaves_no_figure():
         browser.condition.value = name
         best = min(best, time.process_time() - start)
     assert best < 0.4, "200 ms on two cores"
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == figures
     assert len(browser.cases) == 2 * ENDS
     strata = json.loads(COMMITTED.read_text())["strata"]
     assert browser.stratum.options[1:] == tuple(strata)
@@ -174,3 +175,15 @@ def test_what_does_not_fit_is_refused(drawn, tmp_path):
         benchmark_browser(result, restorer)
     with pytest.raises(ValueError, match="not the faces that were measured: got 2 "):
         benchmark_browser(result, restorer, load_faces("synthetic", split="train", count=2, size=32))
+
+
+def test_what_a_strangers_result_is_called_is_text_and_no_page():
+    """A notebook shows what the browser writes as HTML, and a result may come from anywhere."""
+    trap, result = "<img src=x onerror=alert(1)>", made()
+    table = result.tables["mild"]
+    metrics = (replace(PSNR, unit=trap), *table.metrics[1:])
+    stranger = Table((trap, *NAMES[1:]), metrics, table.rows)
+    browser = benchmark_browser(Benchmark({trap: stranger}, {}, {}))
+    shown = [browser.table.value, browser.note.value, *(caption.value for caption in browser.captions)]
+    assert not any("<img" in text for text in shown)
+    assert sum("&lt;img" in text for text in shown) > 2

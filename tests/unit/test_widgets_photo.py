@@ -14,12 +14,14 @@ from bfr_lite.cascade import LIMITS, CascadeDetector
 from bfr_lite.photos import restore_photo
 from bfr_lite.widgets.photo import STEPS, photo_restorer
 
+pytestmark = pytest.mark.usefixtures("callbacks_raise")
+
 ASTRONAUT = skimage.data.astronaut()[:256, 96:352]
 PAIR = np.hstack([ASTRONAUT, ASTRONAUT[:, ::-1]])
 
 
 @pytest.fixture
-def widget(restorer):
+def widget(restorer, no_yunet):
     return photo_restorer(restorer, PAIR)
 
 

@@ -126,11 +126,11 @@ def test_closing_ends_the_watcher_and_leaves_no_figure(monitor, tmp_path):
     import matplotlib.pyplot as plt
 
     write_log(tmp_path, [row(1, pixel=1.0)])
-    before = set(threading.enumerate())
+    before, figures = set(threading.enumerate()), plt.get_fignums()
     widget = training_monitor(tmp_path)
-    assert len(set(threading.enumerate()) - before) == 1
+    (watcher,) = set(threading.enumerate()) - before
     widget.close()
-    assert set(threading.enumerate()) == before and not plt.get_fignums()
+    assert not watcher.is_alive() and plt.get_fignums() == figures
 
 
 def test_who_only_watches_has_no_buttons(monitor, tmp_path):
