@@ -79,10 +79,6 @@ class DegradationParams:
     def _map(self, function: Callable[[Tensor], Tensor]) -> DegradationParams:
         return DegradationParams(*(function(getattr(self, field.name)) for field in fields(self)))
 
-    def to(self, device: torch.device | str) -> DegradationParams:
-        """Move every tensor to `device`."""
-        return self._map(lambda tensor: tensor.to(device))
-
     def noise_pattern(self, height: int, width: int) -> Tensor:
         """The noise of one picture before it is scaled, (1, 3, height, width), on the CPU.
 

@@ -25,15 +25,15 @@ class ImageError(ValueError):
     """A picture that cannot be used; the message says what was given and what would work."""
 
 
-def check_images(images: Tensor, size: int | None = None, channels: int = 3, name: str = "images") -> None:
-    """Raise `ImageError` unless `images` is a finite float tensor (B, channels, H, W) in [0, 1].
+def check_images(images: Tensor, size: int | None = None, name: str = "images") -> None:
+    """Raise `ImageError` unless `images` is a finite float tensor (B, 3, H, W) in [0, 1].
 
     `size`, when given, is the height and width required, in pixels.
     """
     if not isinstance(images, Tensor):
-        raise ImageError(f"{name} must be a torch tensor (B, {channels}, H, W), got {type(images).__name__}")
-    if images.ndim != 4 or images.shape[1] != channels:
-        raise ImageError(f"{name} must have shape (B, {channels}, H, W), got {tuple(images.shape)}")
+        raise ImageError(f"{name} must be a torch tensor (B, 3, H, W), got {type(images).__name__}")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ImageError(f"{name} must have shape (B, 3, H, W), got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ImageError(f"{name} must be float in [0, 1], got {images.dtype}: divide uint8 values by 255")
     if images.numel() == 0:

@@ -126,11 +126,11 @@ def encode(figure: Figure, format: str = "jpeg") -> bytes:
     return buffer.getvalue()
 
 
-def encode_image(image: Tensor, scale: int = 1, quality: int = 90) -> bytes:
+def encode_image(image: Tensor, scale: int = 1) -> bytes:
     """A (3, H, W) picture in [0, 1] as JPEG bytes, enlarged `scale` times without smoothing, for widgets."""
     buffer = io.BytesIO()
     enlarged = image.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
-    tensor_to_pil(enlarged).save(buffer, format="jpeg", quality=quality)
+    tensor_to_pil(enlarged).save(buffer, format="jpeg", quality=90)
     return buffer.getvalue()
 
 

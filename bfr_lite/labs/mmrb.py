@@ -114,7 +114,8 @@ def _check_path(check: Check, my_path: Callable, name: str, width: int) -> None:
     )
 
 
-def _extent(path: nn.Module, width: int, side: int = 15) -> int:
+def _extent(path: nn.Module, width: int) -> int:
+    side = 15  # more than any path sees
     x = draw(1, width, side, side).requires_grad_()
     path(x)[..., side // 2, side // 2].sum().backward()
     columns = x.grad.abs().sum(dim=(0, 1, 2)).nonzero()

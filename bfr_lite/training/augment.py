@@ -144,13 +144,13 @@ def _colour(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tens
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _repaint_wall(images: Tensor, rng: torch.Generator, share: float, strength: float = 0.5) -> Tensor:
-    """In `share` of aligned portraits, make each colour of the wall up to exp(`strength`) times as strong, or as weak.
+def _repaint_wall(images: Tensor, rng: torch.Generator, share: float) -> Tensor:
+    """In `share` of aligned portraits, make each colour of the wall up to exp(0.5) times as strong, or as weak.
 
     The wall is what has the colour of the upper corners, brightness counting less, outside of an ellipse in the face;
     so grey clothes before a grey wall, or a neck before a beige one, take a little of it. Pictures without colour stay.
     """
-    gains = torch.stack([torch.exp(strength * (2 * _uniform(images, rng) - 1)) for _ in range(3)], dim=1)
+    gains = torch.stack([torch.exp(0.5 * (2 * _uniform(images, rng) - 1)) for _ in range(3)], dim=1)
     height, width = images.shape[-2:]
     colours = rgb_to_ycbcr(images) * torch.tensor([0.3, 1, 1], device=images.device)[:, None, None]
     top, side = max(1, height // 8), max(1, width // 8)
@@ -178,10 +178,10 @@ def _recolour(images: Tensor, rng: torch.Generator, share: float) -> Tensor:
     return torch.where((chosen < share)[:, None, None, None], ycbcr_to_rgb(recoloured), images)
 
 
-def _translate(images: Tensor, rng: torch.Generator, ratio: float = 1 / 8) -> Tensor:
+def _translate(images: Tensor, rng: torch.Generator) -> Tensor:
     """Shift by up to an eighth of the side along both axes; what comes in from outside is mid-grey (0 in [-1, 1])."""
     size = images.shape[-1]
-    reach = int(size * ratio + 0.5)
+    reach = int(size / 8 + 0.5)
     shift_y, shift_x = ((_uniform(images, rng) * (2 * reach + 1)).long() - reach for _ in range(2))
     padded = F.pad(images - 0.5, (reach,) * 4)
     along = torch.arange(size, device=images.device) + reach
@@ -192,10 +192,10 @@ def _translate(images: Tensor, rng: torch.Generator, ratio: float = 1 / 8) -> Te
     return padded.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2) + 0.5
 
 
-def _cutout(images: Tensor, rng: torch.Generator, ratio: float = 0.5) -> Tensor:
+def _cutout(images: Tensor, rng: torch.Generator) -> Tensor:
     """Grey out a square of half the side, centred anywhere."""
     size = images.shape[-1]
-    half = int(size * ratio + 0.5) // 2
+    half = int(size / 2 + 0.5) // 2
     centre_y, centre_x = ((_uniform(images, rng) * size).long() for _ in range(2))
     along = torch.arange(size, device=images.device)
     inside_y = (along >= centre_y[:, None] - half) & (along < centre_y[:, None] + half)

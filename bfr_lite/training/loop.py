@@ -116,9 +116,9 @@ def ema_update(average: nn.Module, current: nn.Module, decay: float) -> None:
         mean.copy_(value)
 
 
-def ema_decay(batch: int, images_seen: int, half_life: float = 10_000, ramp: float = 0.05) -> float:
+def ema_decay(batch: int, images_seen: int, half_life: float = 10_000) -> float:
     """Decay a step for a half-life in pictures, shorter early in the run (StyleGAN2-ADA's ramp)."""
-    return 0.5 ** (batch / max(min(half_life, images_seen * ramp), 1e-8))
+    return 0.5 ** (batch / max(min(half_life, images_seen * 0.05), 1e-8))
 
 
 @dataclass(frozen=True)

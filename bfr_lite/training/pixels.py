@@ -11,16 +11,17 @@ from torch import Tensor, nn
 from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.images import grid, resize
-from bfr_lite.training.augment import AS_DETECTED, vary
+from bfr_lite.training.augment import vary
 from bfr_lite.training.batches import damaged, draw_portraits
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier
+from bfr_lite.training.restorer import RestorerConfig
 
 
 class PixelTask:
     """A network from damaged to restored pictures, (B, 3, size, size) both, and its average, trained by L1 alone.
 
-    The portraits and their variation are drawn as `RestorerTask` draws its own.
+    Portraits, their variation, learning rate and average are as `RestorerConfig` has them, so that both compare.
 
     Args:
         network: to be trained.
@@ -28,9 +29,6 @@ class PixelTask:
         batch: pictures a step.
         accelerator: place and precision.
         degradations: what damages the pictures; each step draws one.
-        lr: Adam's learning rate.
-        turned: share of the portraits that are turned.
-        ema_half_life: of the averaged network, in pictures.
     """
 
     def __init__(
@@ -40,28 +38,25 @@ class PixelTask:
         batch: int,
         accelerator: Accelerator,
         degradations: tuple[Degradation, ...],
-        lr: float = 1e-3,
-        turned: float = 0.5,
-        ema_half_life: float = 2_000,
     ):
-        self.faces, self.batch, self.accelerator = faces, batch, accelerator
-        self.degradations, self.turned, self.ema_half_life = degradations, turned, ema_half_life
+        self.faces, self.batch, self.accelerator, self.degradations = faces, batch, accelerator, degradations
         network.to(accelerator.device, memory_format=torch.channels_last)
         average = copy.deepcopy(network).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"network": network, "network_ema": average}
-        self.optimizers = {"network": torch.optim.Adam(network.parameters(), lr=lr, betas=(0.9, 0.99))}
+        self.optimizers = {"network": torch.optim.Adam(network.parameters(), lr=RestorerConfig.lr, betas=(0.9, 0.99))}
 
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update on the portraits at `indices`."""
         size, device = self.degradations[0].size, self.accelerator.device
-        clean = vary(draw_portraits(self.faces, indices, size, rng, self.turned, AS_DETECTED), rng)
+        portraits = draw_portraits(self.faces, indices, size, rng, RestorerConfig.turned, RestorerConfig.misalignment)
+        clean = vary(portraits, rng, RestorerConfig.recoloured, RestorerConfig.repainted)
         degradation = self.degradations[int(torch.randint(len(self.degradations), (), generator=rng))]
         lq, _ = damaged(clean, degradation, rng)
         with self.accelerator.autocast():
             output = self.modules["network"](lq.to(device, memory_format=torch.channels_last))
         loss = charbonnier(output, clean.to(device)).mean()
         optimise(self.accelerator, self.optimizers["network"], loss)
-        decay = ema_decay(self.batch, step * self.batch, self.ema_half_life)
+        decay = ema_decay(self.batch, step * self.batch, RestorerConfig.ema_half_life)
         ema_update(self.modules["network_ema"], self.modules["network"], decay)
         return {"pixel": loss.item()}
 

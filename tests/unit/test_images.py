@@ -48,7 +48,7 @@ def test_check_images_says_what_is_wrong(images, message):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_check_images_is_content(dtype):
     check_images(torch.rand(2, 3, 8, 6, generator=torch.Generator().manual_seed(0)).to(dtype))
-    check_images(torch.zeros(2, 1, 4, 4, dtype=dtype), size=4, channels=1)
+    check_images(torch.zeros(2, 3, 4, 4, dtype=dtype), size=4)
     check_images(torch.tensor([-1e-5, 1 + 1e-5]).expand(1, 3, 4, 2))  # rounding is no reason to refuse
 
 
