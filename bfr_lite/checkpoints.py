@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from bfr_lite.discriminator import Discriminator
 from bfr_lite.files import atomic_path
-from bfr_lite.nvidia_pickle import read_networks
+from bfr_lite.nvidia_pickle import NVIDIA_GROUP, read_networks
 from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
 from bfr_lite.stylegan2 import GANConfig, Generator
 
@@ -155,8 +156,8 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
 
     Args:
         source: a preset's name ("lite": its shipped prior), our safetensors, a checkpoint of `bfr-lite train prior`,
-            NVIDIA's `.pkl` (stylegan2-ada-pytorch), rosinality's `.pt` (`g_ema`), or BasicSR's `.pth` (`params_ema`;
-            of GFPGAN, `clean` or original, the prior inside it). No code in them runs.
+            NVIDIA's `.pkl` (stylegan2-ada-pytorch, RGB, without classes), rosinality's `.pt` (`g_ema`), or BasicSR's
+            `.pth` (`params_ema`; of GFPGAN, `clean` or original, the prior inside it). No code in them runs.
 
     Raises:
         FileNotFoundError: there is no such file or preset.
@@ -165,6 +166,8 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
     path = weights_path(source, "prior")
     state, config = _generator_parts(_read(path), path)
     generator = Generator(config)
+    if not any(name.endswith("noise_const") for name in state):  # rosinality's first files; those of seed 0 stay
+        state |= {name: tensor for name, tensor in generator.state_dict().items() if name.endswith("noise_const")}
     fit(generator, state, path)
     if not generator.w_avg.any():  # not all of these files have it, and truncation needs it
         generator.w_avg.copy_(_average_code(generator))
@@ -188,10 +191,12 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     if state is None:
         return None
     try:
-        state = discriminator_from_official(_tensors(state, "a discriminator"), config.size)
+        state = dict(_tensors(state, "a discriminator"))
+        group = state.pop(NVIDIA_GROUP, None)  # a number of layers, and no weight
+        state = discriminator_from_official(state, config.size)
     except ValueError as error:
         raise WeightsError(f"no discriminator could be read from {path}: {error}") from error
-    discriminator = Discriminator(config)
+    discriminator = Discriminator(config if group is None else replace(config, mbstd_group=int(group)))
     fit(discriminator, state, f"the discriminator in {path}")
     return discriminator.eval().requires_grad_(False)
 
@@ -234,8 +239,8 @@ def _generator_state(content: Mapping) -> Mapping[str, Tensor]:
         content = modules
     for key in ("G_ema", "generator_ema", "g_ema", "params_ema", "params"):
         if key in content:
-            average = content.get("latent_avg")  # rosinality keeps it beside the network
-            beside = {"latent_avg": average} if key == "g_ema" and isinstance(average, Tensor) else {}
+            average = content.get("latent_avg")  # rosinality and what BasicSR converted keep it beside the network
+            beside = {"latent_avg": average} if key in ("g_ema", "params_ema") and isinstance(average, Tensor) else {}
             return {**_tensors(content[key], f"`{key}`"), **beside}
     return _tensors(content, "a state dict, or `G_ema`, `generator_ema`, `g_ema`, `params_ema` or `params`")
 

@@ -70,7 +70,12 @@ class Discriminator(nn.Module):
     def _with_minibatch_std(self, x: Tensor) -> Tensor:
         """Append how much pictures of a group differ: a collapsed generator gives itself away (Progressive GAN, 3)."""
         batch, _, height, width = x.shape
-        group = math.gcd(batch, self.config.mbstd_group)
+        group = compared(batch, self.config.mbstd_group)
         grouped = x.reshape(group, batch // group, *x.shape[1:])
         std = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         return torch.cat([x, std.repeat(group)[:, None, None, None].expand(-1, 1, height, width)], dim=1)
+
+
+def compared(batch: int, most: int) -> int:
+    """How many pictures minibatch standard deviation compares: all of a small batch, else what shares it evenly."""
+    return batch if batch <= most else math.gcd(batch, most)

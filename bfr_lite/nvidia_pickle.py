@@ -19,6 +19,8 @@ from torch import Tensor
 
 from bfr_lite.official import WeightsError
 
+NVIDIA_GROUP = "b4.mbstd.group_size"  # the entry that says how many pictures a discriminator compares
+
 
 class _Network(dict):
     """What was in an object of the pickle that has source code with it: its attributes."""
@@ -105,8 +107,10 @@ _ALLOWED: dict[tuple[str, str], Callable] = {
 
 
 def _state(network: _Network, prefix: str = "") -> dict[str, Tensor]:
-    """Parameters and buffers of a network and of those inside it, by dotted name."""
+    """Parameters and buffers of a network and of those inside it, by dotted name, and the size of its groups."""
     entries = {}
+    if prefix + "group_size" == NVIDIA_GROUP and isinstance(network.get("group_size"), int):
+        entries[NVIDIA_GROUP] = torch.tensor(float(network["group_size"]))
     for kind in ("_parameters", "_buffers"):
         for name, tensor in network.get(kind, {}).items():
             if isinstance(tensor, Tensor):

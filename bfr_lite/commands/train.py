@@ -20,7 +20,8 @@ SIGNALS = ("latent", "teacher", "redegradation", "adversarial", "perceptual", "f
 PRIOR_EXAMPLE = """
 bfr-lite train prior --preset lite --data congress --stages 32:40000 64:100000 128:400000 -o runs/prior-lite
 bfr-lite train prior --preset lite --data my-faces/ --start lite --stages 128:20000 -o runs/prior-mine
-accelerate launch -m bfr_lite train prior --preset full --data ffhq/ --batch 64 -o runs/prior-full
+accelerate launch -m bfr_lite train prior --preset full --data ffhq/ --batch 64 --precision bf16 \\
+    --stages 64:2000000 128:3000000 256:5000000 512:15000000 -o runs/prior-full
 """
 
 RESTORER_EXAMPLE = """

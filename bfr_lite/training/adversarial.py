@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -11,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from bfr_lite.discriminator import compared
 from bfr_lite.training.loop import optimise
 from bfr_lite.training.losses import discriminator_loss, r1_penalty
 
@@ -31,11 +31,11 @@ def auto_r1_gamma(size: int, batch: int) -> float:
 
 
 def check_groups(batch: int, processes: int, group: int) -> None:
-    """Raise `ValueError` where processes would leave a discriminator smaller groups to compare than one alone has.
+    """Raise `ValueError` where processes would leave a discriminator other groups to compare than one alone has.
 
     Minibatch standard deviation would be another, and of pictures alone always zero.
     """
-    if math.gcd(batch // processes, group) < math.gcd(batch, group):
+    if compared(batch // processes, group) != compared(batch, group):
         raise ValueError(
             f"with {processes} processes a discriminator would not compare pictures in groups of {group}: "
             f"use a batch of {group * processes} or a multiple of it, not {batch}"

@@ -1,5 +1,6 @@
 """Weights on disk: whole or refused, opened without running code, in every layout that is in use."""
 
+import argparse
 import io
 import json
 import os
@@ -229,6 +230,31 @@ def test_rosinality_checkpoint_with_its_average(tmp_path, generator):
     assert torch.equal(loaded(ws), generator(ws))
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_rosinalitys_first_files_have_no_noise(tmp_path, generator):
+    """His own FFHQ weights were saved before `noises` were; he loads them with strict=False."""
+    state = {name: tensor for name, tensor in rosinality(generator).items() if not name.startswith("noises.")}
+    assert len(state) < len(rosinality(generator))
+    torch.save({"g_ema": state, "latent_avg": generator.w_avg}, tmp_path / "first.pt")
+    one, two = (load_generator(tmp_path / "first.pt") for _ in range(2))
+    assert torch.equal(one.blocks["8"].conv.noise_const, two.blocks["8"].conv.noise_const)
+    assert one.blocks["8"].conv.noise_const.std() > 0.5
+    assert torch.equal(one.blocks["8"].conv.conv.weight, generator.blocks["8"].conv.conv.weight)
+
+
+def test_rosinalitys_checkpoints_hold_the_options_of_his_training(tmp_path, generator):
+    options = argparse.Namespace(batch=16, path="data")
+    content = {"g_ema": rosinality(generator), "latent_avg": generator.w_avg, "args": options, "ada_aug_p": 0.1}
+    torch.save(content, tmp_path / "550000.pt")
+    assert torch.equal(load_generator(tmp_path / "550000.pt").w_avg, generator.w_avg)
+
+
+def test_the_average_beside_a_converted_network_is_read(tmp_path, generator):
+    """BasicSR's conversion of the official weights keeps it there."""
+    average = torch.linspace(-1, 1, generator.w_dim)
+    torch.save({"params_ema": rosinality(generator), "latent_avg": average}, tmp_path / "converted.pth")
+    assert torch.equal(load_generator(tmp_path / "converted.pth").w_avg, average)
 
 
 def test_bare_state_dict_with_nvidias_names(tmp_path, generator):

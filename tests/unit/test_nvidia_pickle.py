@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
-from bfr_lite.nvidia_pickle import read_networks
+from bfr_lite.nvidia_pickle import NVIDIA_GROUP, read_networks
 from bfr_lite.official import WeightsError
 
 ENTRIES = {
@@ -29,6 +31,30 @@ def test_a_network_becomes_its_entries(nvidia, tmp_path):
     assert set(networks["G_ema"]) == set(ENTRIES)
     for name, tensor in ENTRIES.items():
         assert torch.equal(networks["G_ema"][name], tensor.float()) and not networks["G_ema"][name].requires_grad
+
+
+def test_the_options_a_network_was_made_with_are_passed_over(nvidia, tmp_path, monkeypatch):
+    """Every network of NVIDIA's training holds some, in a dictionary of their own kind."""
+
+    class EasyDict(dict):
+        pass
+
+    EasyDict.__module__, EasyDict.__qualname__ = "dnnlib.util", "EasyDict"
+    dnnlib, util = types.ModuleType("dnnlib"), types.ModuleType("dnnlib.util")
+    util.EasyDict = EasyDict
+    monkeypatch.setitem(sys.modules, "dnnlib", dnnlib)
+    monkeypatch.setitem(sys.modules, "dnnlib.util", util)
+    made = nvidia(ENTRIES)
+    made._init_kwargs = EasyDict(mapping_kwargs=EasyDict(num_layers=8))
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": made}))
+    assert set(read_networks(tmp_path / "n.pkl")["G_ema"]) == set(ENTRIES)
+
+
+def test_how_many_pictures_a_discriminator_compares_is_read(nvidia, tmp_path):
+    made = nvidia({"b4.mbstd.nothing": torch.zeros(1)})
+    made.b4.mbstd.group_size = 8
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"D": made}))
+    assert read_networks(tmp_path / "n.pkl")["D"][NVIDIA_GROUP].item() == 8
 
 
 def test_numpy_numbers_by_their_old_name_are_passed_over(nvidia, tmp_path):
