@@ -50,7 +50,7 @@ class ZipArchive(Archive):
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 self._opened = os.getpid(), zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, NotImplementedError) as error:
+            except Exception as error:  # a damaged one also raises UnicodeDecodeError, among others
                 raise ArchiveError(f"cannot read {self.path} as a zip file ({error}): copy it anew") from error
         return self._opened[1]
 

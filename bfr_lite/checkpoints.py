@@ -6,10 +6,12 @@ import argparse
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -76,7 +78,7 @@ def read_card(path: Path) -> dict:
     card = Path(path).with_suffix(".json")
     try:
         content = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{card} is no JSON ({error}); restore it or remove it") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{card} holds a {type(content).__name__} and no card; restore it or remove it")
@@ -93,6 +95,7 @@ def read_checkpoint(path: Path) -> dict:
     try:
         # given a name, torch would judge by its suffix
         with Path(path).open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
+            _check_stored(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
         lines = (str(error) or type(error).__name__).splitlines()
@@ -103,6 +106,15 @@ def read_checkpoint(path: Path) -> dict:
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds a {type(content).__name__}, where a checkpoint is a dictionary")
     return content
+
+
+def _check_stored(file: BinaryIO) -> None:
+    """Raise `ValueError` for a zip with packed entries: `torch.save` packs none, and little can unpack to very much."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its entries are packed, which no checkpoint's are")
+    file.seek(0)
 
 
 def shipped_names() -> list[str]:

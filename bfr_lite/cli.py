@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import bfr_lite
-from bfr_lite.commands import degrade, doctor, evaluate, restore, train
+from bfr_lite.commands import degrade, doctor, evaluate, printable, restore, train
 
 COMMANDS = (doctor, restore, degrade, train, evaluate)  # in the order of --help
 
@@ -63,5 +63,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if args.debug:
             raise
-        print(f"bfr-lite: error: {str(error) or type(error).__name__}", file=sys.stderr)
+        print(printable(f"bfr-lite: error: {str(error) or type(error).__name__}"), file=sys.stderr)
         return 2

@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -50,12 +51,20 @@ def examine() -> Iterator[Check]:
         yield from check_processors()
     yield check_memory()
     for name in WEIGHTS:
-        yield check_weights(name, Path(__file__).parent / "weights")
-    yield check_data_folder()
-    yield check_portraits()
-    yield check_detector()
+        yield _done(name, partial(check_weights, name, Path(__file__).parent / "weights"))
+    yield _done("data folder", check_data_folder)
+    yield _done("portraits", check_portraits)
+    yield _done("face detector", check_detector)
     if torch_works:
-        yield check_lpips_backbone()
+        yield _done("LPIPS backbone", check_lpips_backbone)
+
+
+def _done(name: str, check: Callable[[], Check]) -> Check:
+    """What a check finds, or that it could not look: a file that may not be read, a user without a home."""
+    try:
+        return check()
+    except Exception as error:
+        return Check(name, FAIL, f"could not be checked: {error}")
 
 
 def check_python() -> Check:
@@ -133,7 +142,7 @@ def check_weights(name: str, folder: Path) -> Check:
         if not file.is_file():
             return Check(name, FAIL, f"{file} is missing: {_RESTORE_FILE}")
     try:
-        download.check_sha256(path, json.loads(path.with_suffix(".json").read_text())["sha256"])
+        download.check_sha256(path, json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"])
     except (KeyError, TypeError):
         return Check(name, FAIL, f"the card of {path} gives no SHA-256: {_RESTORE_FILE}")
     except ValueError as error:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pooch
@@ -32,7 +33,10 @@ class DamagedFileError(ValueError):
 def cache_dir() -> Path:
     """Folder for downloads and aligned faces: ``BFR_LITE_CACHE``, else pooch's folder for this user."""
     chosen = os.environ.get("BFR_LITE_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("bfr_lite"))
+    try:
+        return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("bfr_lite"))
+    except RuntimeError as error:  # a user without a home
+        raise MissingFileError(f"no folder for a cache ({error}): let BFR_LITE_CACHE name one") from None
 
 
 def data_dir() -> Path | None:
@@ -43,14 +47,17 @@ def data_dir() -> Path | None:
     chosen = os.environ.get("BFR_LITE_DATA")
     if not chosen:
         return None
-    folder = Path(chosen).expanduser()
+    folder = Path(os.path.expanduser(chosen))
     if not folder.is_dir():
         raise MissingFileError(f"BFR_LITE_DATA is {chosen!r}, which is not a folder: correct it or unset it")
     return folder
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:  # of another user, who is just fetching it
+        raise MissingFileError(f"cannot read {path}: {error}") from None
 
 
 def check_sha256(path: Path, sha256: str) -> None:
@@ -90,7 +97,9 @@ def fetch(base_url: str, sha256: Mapping[str, str], folder: Path, what: str) -> 
 
     def one(name: str) -> None:
         try:
-            os.chmod(store.fetch(name), 0o644)  # pooch leaves 0600, too strict for a cache that a group shares
+            fetched = store.fetch(name)
+            with suppress(PermissionError):  # another user was quicker
+                os.chmod(fetched, 0o644)  # pooch leaves 0600, too strict for a cache that a group shares
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
             raise MissingFileError(f"could not fetch {base_url}{name}: {error}") from None
 

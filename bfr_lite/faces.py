@@ -72,6 +72,7 @@ class FaceDetector:
             # from memory: OpenCV opens no path with letters that a Windows code page lacks
             content, no_config = np.frombuffer(self.model.read_bytes(), np.uint8), np.zeros(0, np.uint8)
             self._network = cv2.FaceDetectorYN.create("onnx", content, no_config, (320, 320), threshold, 0.3, 5000)
+            self._network.detect(np.zeros((320, 320, 3), np.uint8))  # any network opens; another's answer does not fit
         except cv2.error as error:
             raise FaceError(f"{self.model} is no YuNet that OpenCV {cv2.__version__} can open") from error
         finally:

@@ -19,7 +19,7 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.bfr-lite")
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and goes away when it does not."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.bfr-lite")
+    temporary = path.with_name(f".{path.name[:20]}.{secrets.token_hex(4)}.bfr-lite")
     try:
         yield temporary
         with temporary.open("r+b") as written:  # Windows syncs no file that is open for reading alone

@@ -20,6 +20,9 @@ from torch import Tensor
 
 from bfr_lite.files import atomic_path
 
+# What is opened (an MPO as JPEG), whatever a file is called. Pillow knows more, and runs programs for some, as for EPS.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
+
 
 class ImageError(ValueError):
     """A picture that cannot be used; the message says what was given and what would work."""
@@ -67,7 +70,7 @@ def opened(path: str | os.PathLike) -> Iterator[Image.Image]:
 def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
     """A picture from a file or its bytes, as `opened`; ``path`` is what errors call it."""
     try:
-        with Image.open(source) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO":  # in an MPO, a camera's JPEG, the others are previews
                 raise ImageError(f"it holds {frames} pictures, frames or pages: save the one you mean by itself")

@@ -32,6 +32,11 @@ class LandmarkConfig:
     width: int = 32
     depth: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for sizes of no network of ours: they may come from a stranger's card."""
+        if not (16 <= self.size <= 1024 and 8 <= self.width <= 1024 and 1 <= self.depth <= 64):
+            raise ValueError(f"a landmark network of size {self.size}, width {self.width}, depth {self.depth}")
+
 
 class Conv(nn.Sequential):
     """Convolution 3x3, normalisation over groups of channels (no batch needed), SiLU."""
@@ -72,9 +77,10 @@ class LandmarkNet(nn.Module):
         kind: "landmarks", the ruler of the metrics, or "aligner", which finds the points in damaged photos.
         """
         path = weights_path(source, kind)
+        config = read_card(path).get("config", {})
         try:
-            network = cls(LandmarkConfig(**read_card(path).get("config", {})))
-        except TypeError as error:
+            network = cls(LandmarkConfig(**config))
+        except (TypeError, ValueError) as error:
             raise WeightsError(f"the card of {path} is of no landmark network: {error}") from error
         fit(network, load_weights(path), path)
         return network.eval().requires_grad_(False)

@@ -35,13 +35,14 @@ def import_lpips() -> ModuleType:
     return importlib.import_module("lpips")
 
 
-def backbone() -> tuple[Path, bool]:
-    """Where the AlexNet of LPIPS belongs, and whether it is there and whole: its name ends in its SHA-256's start."""
+def backbone() -> tuple[Path, bytes | None]:
+    """Where the AlexNet of LPIPS belongs, and the file there if it is whole: its name ends in its SHA-256's start."""
     from torch.hub import get_dir  # imported here for the same reason as below
 
     path = Path(get_dir()) / "checkpoints" / BACKBONE
-    start = path.stem.rpartition("-")[2]
-    return path, path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest().startswith(start)
+    content = path.read_bytes() if path.is_file() else b""
+    whole = hashlib.sha256(content).hexdigest().startswith(path.stem.rpartition("-")[2])
+    return path, content if whole else None
 
 
 @cache  # a name can be declared once, and lives as long as the library object that is kept here

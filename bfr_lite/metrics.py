@@ -7,6 +7,7 @@ downloaded, and the name of a metric always says what measured.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,10 +97,15 @@ class Lpips:
     Tables on CelebA-Test are made with VGG in its place (the scripts of VQFR and PMRF say so): they do not compare.
     """
 
-    def __init__(self):
-        with warnings.catch_warnings():  # of torchvision, about the way lpips asks it for AlexNet
+    def __init__(self, backbone: bytes):
+        # By itself lpips has torchvision open the file, which would run code in it. So it begins at random.
+        state = torch.load(io.BytesIO(backbone), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=()):  # of how lpips asks for AlexNet
             warnings.simplefilter("ignore")
-            self.network = import_lpips().LPIPS(net="alex", verbose=False).eval().requires_grad_(False)
+            network = import_lpips().LPIPS(net="alex", pnet_rand=True, verbose=False)
+        layers = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}  # slice1.0.weight
+        network.net.load_state_dict({name: state[theirs] for name, theirs in layers.items()})
+        self.network = network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -136,9 +142,9 @@ def imagenet_metric() -> Metric:
 
 def perceptual_metric() -> Metric:
     """LPIPS where PyTorch's cache holds its AlexNet, else EfficientNet-Lite2's feature distance; see the name."""
-    _, whole = backbone()
-    if whole:
-        return Metric("LPIPS (AlexNet)", "", False, 4, Lpips())
+    _, content = backbone()
+    if content:
+        return Metric("LPIPS (AlexNet)", "", False, 4, Lpips(content))
     return imagenet_metric()
 
 

@@ -13,6 +13,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
     try:
         content = _Unpickler(whole).load()
         networks = content if isinstance(content, dict) else {}
-        found = {str(name): _state(one) for name, one in networks.items() if isinstance(one, _Network)}
+        found = {str(name): _state(one, set()) for name, one in networks.items() if isinstance(one, _Network)}
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is no pickle of NVIDIA's networks and was not opened further: {reason}") from error
@@ -61,8 +62,22 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the names in `_ALLOWED` and torch's dtypes, and refuses all others."""
+class _Unpickler(pickle._Unpickler):
+    """Knows the names in `_ALLOWED` and torch's dtypes, and refuses all others.
+
+    The reader in Python: the one in C makes room for whatever a few bytes announce.
+    """
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        """Set the state of an object that the file made, and of nothing else, such as a function of ours."""
+        if not isinstance(self.stack[-2], _Network | _Record | _Ignored | OrderedDict):
+            raise pickle.UnpicklingError(f"it changes a {type(self.stack[-2]).__name__}")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+    del dispatch[pickle.BYTEARRAY8[0]]
 
     def find_class(self, module: str, name: str) -> Callable | torch.dtype:
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
@@ -88,7 +103,10 @@ def _parameter(data: Tensor, requires_grad: bool, hooks: object) -> Tensor:
 
 
 def _tensor(storage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: object) -> Tensor:
-    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
+    tensor = torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise pickle.UnpicklingError(f"a tensor {tuple(tensor.shape)} is larger than its data")
+    return tensor
 
 
 _ALLOWED: dict[tuple[str, str], Callable] = {
@@ -106,8 +124,11 @@ _ALLOWED: dict[tuple[str, str], Callable] = {
 }
 
 
-def _state(network: _Network, prefix: str = "") -> dict[str, Tensor]:
+def _state(network: _Network, seen: set[int], prefix: str = "") -> dict[str, Tensor]:
     """Parameters and buffers of a network and of those inside it, by dotted name, and the size of its groups."""
+    if id(network) in seen:  # a few bytes can put one into itself, or into so many that nobody could walk them all
+        raise ValueError(f"{prefix or 'a network'} is a network that was met before")
+    seen.add(id(network))
     entries = {}
     if prefix + "group_size" == NVIDIA_GROUP and isinstance(network.get("group_size"), int):
         entries[NVIDIA_GROUP] = torch.tensor(float(network["group_size"]))
@@ -117,5 +138,5 @@ def _state(network: _Network, prefix: str = "") -> dict[str, Tensor]:
                 entries[prefix + name] = tensor.float()
     for name, inner in network.get("_modules", {}).items():
         if isinstance(inner, _Network):
-            entries |= _state(inner, f"{prefix}{name}.")
+            entries |= _state(inner, seen, f"{prefix}{name}.")
     return entries

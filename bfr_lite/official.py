@@ -37,6 +37,9 @@ _SIGNS = {  # how names of each layout begin; several of each, so that one lost 
 _BUILT_IN = r"(.+\.)?(kernel|resample_filter)"  # the filter, which we have in the code
 
 
+LARGEST = 1024  # pixels that any published StyleGAN2 draws
+
+
 class WeightsError(ValueError):
     """Weights that do not fit; the message names what is missing or of another shape, and what would work."""
 
@@ -102,6 +105,8 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
     widths = {size: _shape(generator, f"blocks.{size}.conv.conv.weight", 4)[0] for size in sorted(sizes)}
     if not widths or sorted(widths) != resolutions(max(widths)):
         raise WeightsError(f"blocks of {sorted(widths)} px, where a generator has 4, 8, 16, ... up to its size")
+    if max(widths) > LARGEST or not all((z_dim, w_dim, *widths.values())):
+        raise WeightsError(f"a generator of {max(widths)} px and {z_dim}, {w_dim}, {widths} numbers: none is so large")
     size, bilinear = max(widths), "enlarges_bilinearly" in generator
     config = GANConfig(size, z_dim, w_dim, len(layers), widths[size] * size, max(widths.values()), bilinear=bilinear)
     if any(config.channels(resolution) != width for resolution, width in widths.items()):

@@ -23,7 +23,7 @@ _ADA_CONV = {
 _BASICSR = (  # BasicSR's generator is rosinality's with other words in the names: pattern, rosinality's spelling
     (r"^style_mlp\.", "style."),
     (r"^constant_input\.weight$", "input.input"),
-    (r"^style_conv(1|s\.\d+)\.weight$", r"conv\1.noise.weight"),
+    (r"^style_conv(1|s\.\d{1,2})\.weight$", r"conv\1.noise.weight"),
     (r"^style_conv", "conv"),
     (r"\.modulated_conv\.", ".conv."),
     (r"^noises\.noise", "noises.noise_"),
@@ -35,11 +35,11 @@ def ada_generator_name(name: str) -> str | None:
     """Our name of an entry of NVIDIA's generator."""
     if name == "mapping.w_avg":
         return "w_avg"
-    if match := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
+    if match := re.fullmatch(r"mapping\.fc(\d{1,2})\.(weight|bias)", name):
         return f"mapping.layers.{match[1]}.{match[2]}"
-    if match := re.fullmatch(r"synthesis\.b(\d+)\.const", name):
+    if match := re.fullmatch(r"synthesis\.b(\d{1,4})\.const", name):
         return f"blocks.{match[1]}.const"
-    if match := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.(.+)", name):
+    if match := re.fullmatch(r"synthesis\.b(\d{1,4})\.(conv0|conv1|torgb)\.(.+)", name):
         part = _ADA_CONV.get(match[3])
         return part and f"blocks.{match[1]}.{_ADA_LAYER[match[2]]}.{part}"
     return None
@@ -53,7 +53,7 @@ def ada_discriminator_name(name: str) -> str | None:
         return f"{ends[match[1]]}.{match[2]}"
     if match := re.fullmatch(r"b\d+\.fromrgb\.(weight|bias)", name):
         return f"from_rgb.{match[1]}"
-    if match := re.fullmatch(r"b(\d+)\.(conv0|conv1|skip)\.(weight|bias)", name):
+    if match := re.fullmatch(r"b(\d{1,4})\.(conv0|conv1|skip)\.(weight|bias)", name):
         return f"blocks.{match[1]}.{parts[match[2]]}.{match[3]}"
     return None
 
@@ -64,11 +64,11 @@ def rosinality_generator_name(name: str) -> str | None:
         return "blocks.4.const"
     if name == "latent_avg":
         return "w_avg"
-    if match := re.fullmatch(r"style\.(\d+)\.(weight|bias)", name):
+    if match := re.fullmatch(r"style\.(\d{1,2})\.(weight|bias)", name):
         return f"mapping.layers.{int(match[1]) - 1}.{match[2]}"
-    if match := re.fullmatch(r"noises\.noise_(\d+)", name):
+    if match := re.fullmatch(r"noises\.noise_(\d{1,2})", name):
         return f"{_rosinality_conv(int(match[1]) - 1)}.noise_const"
-    if match := re.fullmatch(r"(conv1|convs\.(\d+)|to_rgb1|to_rgbs\.(\d+))\.(.+)", name):
+    if match := re.fullmatch(r"(conv1|convs\.(\d{1,2})|to_rgb1|to_rgbs\.(\d{1,2}))\.(.+)", name):
         part = _CONV.get(match[4])
         if match[1].startswith("to_rgb"):
             level = 0 if match[3] is None else int(match[3]) + 1
@@ -81,7 +81,9 @@ def rosinality_generator_name(name: str) -> str | None:
 
 def clean_generator_name(name: str) -> str | None:
     """Our name of an entry of GFPGAN's `clean` generator: BasicSR's, but its mapping counts the activations too."""
-    return basicsr_generator_name(re.sub(r"^style_mlp\.(\d+)", lambda at: f"style_mlp.{(int(at[1]) + 1) // 2}", name))
+    return basicsr_generator_name(
+        re.sub(r"^style_mlp\.(\d{1,2})", lambda at: f"style_mlp.{(int(at[1]) + 1) // 2}", name)
+    )
 
 
 def basicsr_generator_name(name: str) -> str | None:
@@ -119,7 +121,7 @@ def rosinality_discriminator_name(name: str, size: int) -> str | None:
         "conv2.2.bias": "conv_down.bias",
         "skip.1.weight": "skip.weight",
     }
-    match = re.fullmatch(r"convs\.(\d+)\.(.+)", name)
+    match = re.fullmatch(r"convs\.(\d{1,2})\.(.+)", name)
     if match and match[2] in parts:
         return f"blocks.{size // 2 ** (int(match[1]) - 1)}.{parts[match[2]]}"
     return None

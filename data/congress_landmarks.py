@@ -30,7 +30,7 @@ def measure_landmarks(detector: FaceDetector, picture: np.ndarray) -> np.ndarray
 
 def main(folder: Path) -> None:
     """Write the manifest with the landmarks of the portraits in ``folder``."""
-    with MANIFEST.open(newline="") as stream:
+    with MANIFEST.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     detector = FaceDetector()
     for row in tqdm(rows, disable=None):

@@ -56,7 +56,7 @@ class Client(NotebookClient):
         """The last thing done while the kernel is there."""
         super().set_widgets_metadata()
         status = Path(f"/proc/{self.km.provisioner.pid}/status")
-        if status.exists() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        if status.exists() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))):
             self.peak_memory = int(line[1]) * 1024
 
 
@@ -144,6 +144,8 @@ def main() -> int:
     for folder in (pages, copies):
         folder.mkdir(parents=True, exist_ok=True)
     paths = args.notebooks or sorted(HERE.glob("0*.ipynb"))
+    if any((copies / path.name).resolve() == path.resolve() for path in paths):
+        sys.exit(f"--output {args.output} would put copies in the place of the notebooks: name another folder")
     read = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     told = {stem: (title(notebook, stem), question(notebook)) for stem, notebook in read.items()}
     told["glossary"] = ("Glossary", "Every term of the series, and where it is explained.")

@@ -9,6 +9,19 @@ from collections.abc import Callable
 Subparsers = argparse._SubParsersAction
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: a stranger's file may have any name."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def seed(text: str) -> int:
+    """A seed as PyTorch takes it, for `argparse`. Raises `ValueError`."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{number} is no seed")
+    return number
+
+
 def command_parser(
     subparsers: Subparsers, name: str, summary: str, example: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:

@@ -42,13 +42,13 @@ class _Waiting:
 
 
 def in_batches(jobs: Iterable[Job], work: Halting, restore: Callable[[Tensor], Tensor]) -> Iterator[Outcome]:
-    """Do every job, their faces restored in batches by `restore`. A ValueError or OSError fails one picture alone."""
+    """Do every job, their faces restored in batches by `restore`. What cannot be read or written, fails alone."""
     waiting: list[_Waiting] = []
     for job in jobs:
         one = _Waiting(job, work(job))
         try:
             one.begin()
-        except (ValueError, OSError) as error:
+        except Exception as error:  # also of OpenCV and of PyTorch, which say so in errors of their own
             yield job, error
             continue
         waiting.append(one)
@@ -68,5 +68,5 @@ def _finished(waiting: list[_Waiting], restore: Callable[[Tensor], Tensor]) -> I
     for one, part in zip(waiting, restored, strict=True):
         try:
             yield one.job, one.finish(part, each * len(part))
-        except (ValueError, OSError) as error:
+        except Exception as error:
             yield one.job, error

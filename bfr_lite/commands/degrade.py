@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bfr_lite.commands import Subparsers, command_parser
+from bfr_lite.commands import Subparsers, command_parser, seed
 from bfr_lite.commands.pictures import Facts, add_picture_arguments, one_by_one, plan, process
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="published ranges: gfpgan, codeformer or diffbir; or shrunk (only smaller, by 1 to 16) or none",
     )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same file name: same degradation (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="same seed, same file name: same degradation (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:

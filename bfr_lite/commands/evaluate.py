@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bfr_lite.commands import Subparsers, command_parser
+from bfr_lite.commands import Subparsers, command_parser, seed
 
 if TYPE_CHECKING:
     from bfr_lite.baselines import Method
@@ -55,7 +55,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="the fixed benchmark instead of one degradation: three severities and x4, x8 and x16, with strata",
     )
     parser.add_argument("--weights", default="lite", help="preset's name or safetensors of a restorer (default: lite)")
-    parser.add_argument("--seed", type=int, default=0, help="of the degradation (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the degradation (default: 0)")
     parser.add_argument("--grid", type=Path, metavar="PICTURE", help="write a comparison of some faces there")
     parser.add_argument(
         "--grid-faces", type=int, nargs="+", metavar="INDEX", help=f"which (default: the first {GRID_FACES})"
@@ -87,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
     # of the values as the JSON has them, rounded: an interval of others may end one digit farther
     table = type(measured).from_dict(content).markdown()
     as_text = "\n".join([table, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
+    print(as_json if args.json else as_text, flush=True)  # first, for the disk may be full by now
     for path, text in zip(files, (as_json, as_text), strict=False):
         _write(path, text)
-    print(as_json if args.json else as_text)
     return 0
 
 

@@ -7,18 +7,20 @@ import glob
 import json
 import sys
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from bfr_lite.commands import printable
 from bfr_lite.files import PICTURE_SUFFIXES
 
 Job = tuple[Path, Path]  # the picture to read, the picture to write
 # Of one picture, for the JSON report; "summary", a line, is told in the plain one, too.
 Facts = dict[str, object]
-Outcome = tuple[Job, Facts | ValueError | OSError]
+Outcome = tuple[Job, Facts | Exception]
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +39,16 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
     Raises FileNotFoundError for an input that is not there and for a folder without pictures; ValueError
     where two pictures would become one file, one would replace itself, or a file must be kept.
     """
-    jobs: dict[Path, Path] = {}  # by output, to see two that meet
+    jobs: dict[Path, Path] = {}  # by output
+    meeting: dict[str, Path] = {}  # to see two that become one file
     sources = dict.fromkeys(picture for path in inputs for picture in _pictures(path))
-    stems = Counter(source.stem.casefold() for source in sources)  # most disks of Macs and Windows hold a.png or A.png
+    stems = Counter(_on_any_disk(source.stem) for source in sources)
     for source in sources:
-        target = folder / f"{source.stem if stems[source.stem.casefold()] == 1 else source.name}.png"
-        if target in jobs:
-            raise ValueError(f"{jobs[target]} and {source} would both become {target}: rename one")
+        target = folder / f"{source.stem if stems[_on_any_disk(source.stem)] == 1 else source.name}.png"
+        name = _on_any_disk(target.name)
+        if name in meeting:
+            raise ValueError(f"{meeting[name]} and {source} would both become {target}: rename one")
+        meeting[name] = source
         if target.exists() and target.samefile(source):
             raise ValueError(f"{target} would replace the picture it is made from: choose another --output")
         jobs[target] = source
@@ -54,6 +59,11 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
             "choose another --output, or replace them with --overwrite"
         )
     return [(source, target) for target, source in jobs.items()]
+
+
+def _on_any_disk(name: str) -> str:
+    """A name as disks see it that hold a.png or A.png, but not both, or take two ways to write é for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -77,13 +87,13 @@ def _is_picture(file: Path) -> bool:
 
 
 def one_by_one(jobs: Iterable[Job], work: Callable[[Path, Path], Facts]) -> Iterator[Outcome]:
-    """Do every job. A ValueError or OSError of ``work`` fails that picture alone."""
+    """Do every job. Whatever fails in ``work``, fails that picture alone."""
     for source, target in jobs:
         started = time.perf_counter()
         try:
             facts = work(source, target)
             yield (source, target), {"seconds": round(time.perf_counter() - started, 3), **facts}
-        except (ValueError, OSError) as error:
+        except Exception as error:  # also of OpenCV and of PyTorch, which say so in errors of their own
             yield (source, target), error
 
 
@@ -95,7 +105,7 @@ def process(jobs: Sequence[Job], do: Callable[[Iterable[Job]], Iterator[Outcome]
     failed: list[Facts] = []
     for (source, target), outcome in tqdm(do(jobs), verb, len(jobs), unit="picture", delay=1, disable=None):
         if isinstance(outcome, Exception):
-            failed.append({"input": str(source), "error": str(outcome)})
+            failed.append({"input": str(source), "error": str(outcome) or type(outcome).__name__})
         else:
             written.append({"input": str(source), "output": str(target), **outcome})
     if as_json:
@@ -108,8 +118,8 @@ def process(jobs: Sequence[Job], do: Callable[[Iterable[Job]], Iterator[Outcome]
 def _report(written: Sequence[Facts], failed: Sequence[Facts]) -> None:
     for fact in written:
         told = ", ".join(filter(None, [fact.get("summary"), f"{fact['seconds']:.2f} s"]))
-        print(f"{fact['input']} -> {fact['output']}: {told}")
+        print(printable(f"{fact['input']} -> {fact['output']}: {told}"))
     for fact in failed:
-        print(f"failed: {fact['input']}: {fact['error']}", file=sys.stderr)
+        print(printable(f"failed: {fact['input']}: {fact['error']}"), file=sys.stderr)
     if failed:
         print(f"{len(failed)} of {len(written) + len(failed)} pictures failed", file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bfr_lite.commands import Subparsers, command_parser, train_landmarks
+from bfr_lite.commands import Subparsers, command_parser, seed, train_landmarks
 
 if TYPE_CHECKING:
     from bfr_lite.data import FaceDataset
@@ -86,7 +86,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
         metavar="SHARE",
         help=f"last share of the run over which the learning rate falls to zero (default: {cooldown})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="same seed, same run (default: 0)")
     parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS", help="default: 250")
     parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="default: 500")
     parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="mixed precision (default: no)")

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bfr_lite.commands import Subparsers, command_parser
+from bfr_lite.commands import Subparsers, command_parser, seed
 
 EXAMPLE = """
 bfr-lite train landmarks -o runs/landmarks
@@ -23,7 +23,7 @@ def add_parser(kinds: Subparsers) -> None:
         "--aligner", action="store_true", help="the one that aligns damaged photos: more damage, farther out of place"
     )
     parser.add_argument("--images", type=int, help="pictures to see (default: the recipe's)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same network (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="same seed, same network (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
 
 

@@ -182,8 +182,8 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
                 save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")
             if done % run_config.checkpoint_every == 0:
                 save_checkpoint(checkpoint, task, done, plan)
-    if log is not None:
-        save_checkpoint(checkpoint, task, done, plan)
+        if log is not None:  # a second Ctrl-C may not end this
+            save_checkpoint(checkpoint, task, done, plan)
     accelerator.wait_for_everyone()  # the others read what was written
     return Progress(done, done * run_config.batch, done >= total)
 

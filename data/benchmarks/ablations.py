@@ -168,8 +168,8 @@ def untrained() -> dict[str, object]:
 
 def gathered(folder: Path) -> list[dict]:
     """Every finished run, of ablations.json and of `folder`, which has the last word, in the order of the rows."""
-    known = json.loads(RESULT.read_text()) if RESULT.exists() else []
-    known += [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else []
+    known += [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     last = {(one["row"], one["seed"], one["images"]): one for one in known}
     order = [*ROWS, "untrained"]
     return sorted(last.values(), key=lambda one: (order.index(one["row"]), one["images"], one["seed"]))
@@ -249,7 +249,7 @@ def main() -> None:
         shown = tables([one for one in runs if one["images"] in (0, args.images)])
         for path, text in ((RESULT, json.dumps(runs, indent=1) + "\n"), (RESULT.with_suffix(".md"), shown)):
             with atomic_path(path) as temporary:
-                temporary.write_text(text)
+                temporary.write_text(text, encoding="utf-8")
         print(shown)
         return
     keep_freed_memory()
@@ -265,7 +265,7 @@ def main() -> None:
             made = make_run(name, images, seed, accelerator) if name in ROWS else untrained()
             path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{own}.json"
             with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(made) + "\n")
+                temporary.write_text(json.dumps(made) + "\n", encoding="utf-8")
             print(f"{name}, seed {own}: {made.get('seconds', 0)} s", flush=True)
 
 

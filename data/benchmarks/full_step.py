@@ -67,11 +67,11 @@ def main() -> None:
                 shutil.rmtree(folder)
             print(json.dumps(rows, indent=1), flush=True)
     result = {"batch": BATCH, "hardware": hardware(), "rows": rows}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     table = markdown_table(["seconds", "GB"], {name: [f"{one[k]:.1f}" for k in one] for name, one in rows.items()})
     head = "# One step of the full preset\n\n512 px, " + ", ".join(f"{one}: {n} a step" for one, n in BATCH.items())
     Path(__file__).with_suffix(".md").write_text(
-        f"{head}; {hardware()}. Made by `python data/benchmarks/full_step.py`.\n\n{table}\n"
+        f"{head}; {hardware()}. Made by `python data/benchmarks/full_step.py`.\n\n{table}\n", encoding="utf-8"
     )
 
 

@@ -64,7 +64,7 @@ def main() -> None:
         "hardware": hardware(),
         "versions": versions(),
     }
-    args.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    args.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     nearest = to_train["samples"][:SHOWN].argmin(dim=1)
     shown = torch.cat([resize(pictures["samples"][:SHOWN], train.size), pictures["train"][nearest]])
     save_image(grid(shown, SHOWN), args.output.with_suffix(".jpg"))

@@ -98,7 +98,9 @@ def main() -> None:
     parser.add_argument("--widths", nargs="+", default=[f"{base}/{most}" for base, most in WIDTHS])
     args = parser.parse_args()
     faces = load_faces("congress", split="train", size=SIZE)
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {"pictures_per_second": {}, "curves": {}}
+    result = (
+        json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"pictures_per_second": {}, "curves": {}}
+    )
     result |= {"features": FaceFeatures().name} | ({"hardware": hardware()} if args.speed else {})
     for name in args.widths:
         base, most = map(int, name.split("/"))
@@ -106,10 +108,10 @@ def main() -> None:
             result["pictures_per_second"][name] = round(speed((base, most), faces), 1)
         else:
             result["curves"][name] = curve((base, most), faces, args.images, args.every)
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(name, result["pictures_per_second"].get(name), result["curves"].get(name), flush=True)
     if result["curves"] and set(result["curves"]) <= set(result["pictures_per_second"]):
-        RESULT.with_suffix(".md").write_text(table(result))
+        RESULT.with_suffix(".md").write_text(table(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

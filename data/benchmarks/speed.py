@@ -285,8 +285,8 @@ def main() -> None:
         "rows": rows,
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "speed.json").write_text(json.dumps(report, indent=2) + "\n")
-    (options.output / "speed.md").write_text(table(report))
+    (options.output / "speed.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (options.output / "speed.md").write_text(table(report), encoding="utf-8")
     print(table(report))
 
 

@@ -45,7 +45,7 @@ def made(folder: Path) -> Iterator[tuple[str, ipywidgets.Widget]]:
     lq = degrade(clean, 0.5)
     prior = load_generator("lite")
     rows = "".join(f"{50 * k},{400 * k},9,1,2\n" for k in range(1, 200))
-    (folder / "log.csv").write_text("step,images,seconds,pixel,latent\n" + rows)
+    (folder / "log.csv").write_text("step,images,seconds,pixel,latent\n" + rows, encoding="utf-8")
     yield "degradation playground", degradation_playground(photo)
     yield "MMRB inspector", mmrb_inspector(restorer, photo)
     yield "feature explorer", feature_explorer(restorer, lq)
@@ -118,7 +118,7 @@ def main() -> None:
     head = f"# Widgets\n\nMilliseconds from a move to its answer, median of {MOVES}. {hardware()}, idle."
     text = f"{head} Made by `python data/benchmarks/widgets.py`.\n\n{table}\n\n"
     text += f"Adapting to one face takes {adapting:.1f} s."
-    Path(__file__).with_suffix(".md").write_text(text + "\n")
+    Path(__file__).with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

@@ -48,3 +48,12 @@ def test_the_picture_of_before_and_after(tmp_path):
     with Image.open(tmp_path / "picture.png") as picture:
         assert min(picture.size) > 300
         assert min(high - low for low, high in picture.convert("RGB").getextrema()) > 200
+
+
+def test_copies_do_not_take_the_place_of_the_notebooks(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    path = notebook(tmp_path / "notebooks" / "00_good.ipynb", "print(1)")
+    before = path.read_bytes()
+    done = python(FOLDER / "build.py", path, "--output", tmp_path)
+    assert done.returncode != 0 and "name another folder" in done.stderr
+    assert path.read_bytes() == before

@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from bfr_lite import checkpoints
 from bfr_lite.checkpoints import (
@@ -362,7 +363,8 @@ def test_whatever_does_not_fit_is_named(tmp_path, generator, layout, damage):
         ({"params": {1: torch.zeros(2)}}, "found 1: Tensor"),
         ({"g_ema": {"input.input": torch.zeros(1, dtype=torch.int64)}}, "needs plain float numbers"),
         ({"blocks.4.const": torch.zeros(1).to_sparse()}, "needs plain float numbers"),
-        ({"style.99999999.weight": torch.zeros(2, 2), "input.input": torch.zeros(1)}, "without a gap"),
+        ({"style.99.weight": torch.zeros(2, 2), "input.input": torch.zeros(1)}, "without a gap"),
+        ({"to_rgbs.99999999999.bias": torch.zeros(2), "input.input": torch.zeros(1)}, "no mapping network"),
         ({"codec.head.weight": torch.zeros(1)}, "whole restorer.*needed are a prior's"),
         ({"d": {"convs.0.0.weight": torch.zeros(1)}}, "found 'd': dict"),
     ],
@@ -527,3 +529,21 @@ def test_discriminator_of_a_checkpoint(tmp_path, generator):
     torch.save({"step": 3, "modules": modules, "optimizers": {}}, tmp_path / "checkpoint.pt")
     loaded = load_discriminator(tmp_path / "checkpoint.pt")
     assert torch.equal(loaded.out.weight, saved.out.weight)
+
+
+def test_a_file_that_claims_a_giant_is_refused_before_it_is_built(tmp_path):
+    state = {"mapping.layers.0.weight": torch.zeros(1, 1)}
+    state |= {f"blocks.{2**level}.conv.conv.weight": torch.zeros(1, 1, 3, 3) for level in range(2, 17)}
+    save_file(state, tmp_path / "giant.safetensors")
+    with pytest.raises(WeightsError, match="none is so large"):
+        load_generator(tmp_path / "giant.safetensors")
+
+
+def test_a_checkpoint_with_packed_entries_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "packed.pt", "w", 8) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert (tmp_path / "packed.pt").stat().st_size < 10_000
+    with pytest.raises(WeightsError, match="its entries are packed"):
+        read_checkpoint(tmp_path / "packed.pt")

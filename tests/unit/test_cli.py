@@ -179,3 +179,32 @@ def test_copies_of_a_photo_are_damaged_each_in_its_own_way(photo, tmp_path, caps
     assert run("degrade", photo, copy, "-o", tmp_path / "out", "--json") == 0
     one, two = (fact["degradation"]["seed"] for fact in json.loads(capsys.readouterr().out)["written"])
     assert one != two
+
+
+def test_what_disks_of_macs_take_for_one_name_is_refused(photo, tmp_path, capsys):
+    """From two folders, for one disk cannot hold both."""
+    sources = [tmp_path / "one" / "IMG_1.png", tmp_path / "two" / "img_1.png"]
+    for source in sources:
+        source.parent.mkdir()
+        source.write_bytes(photo.read_bytes())
+    assert run("degrade", *sources, "-o", tmp_path / "out") == 2
+    assert "would both become" in capsys.readouterr().err
+
+
+def test_a_long_name_in_another_script_can_be_written(photo, tmp_path):
+    source = photo.with_name("写" * 80 + ".png")  # 244 bytes; file systems take 255
+    source.write_bytes(photo.read_bytes())
+    assert run("degrade", source, "-o", tmp_path / "out") == 0
+
+
+def test_a_name_does_not_command_the_terminal(tmp_path, capsys):
+    (tmp_path / "\x1b]0;owned\x07.png").write_bytes(b"no picture")
+    assert run("degrade", tmp_path / "\x1b]0;owned\x07.png", "-o", tmp_path / "out") == 1
+    assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "one"])
+def test_a_seed_that_is_none_is_wrong_use(seed, photo, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("degrade", photo, "-o", tmp_path / "out", "--seed", seed)
+    assert ended.value.code == 2 and "invalid seed value" in capsys.readouterr().err

@@ -153,3 +153,13 @@ def test_other_failures_of_lpips_are_not_hidden(monkeypatch):
 def test_all_weights_are_looked_at():
     assert sorted(doctor.WEIGHTS) == shipped_names()
     assert set(doctor.WEIGHTS) <= {check.name for check in doctor.examine()}
+
+
+def test_what_cannot_be_looked_at_is_a_failed_check(monkeypatch):
+    def unreadable(*_):
+        raise PermissionError("not yours")
+
+    for name in ("check_weights", "check_data_folder", "check_portraits", "check_detector", "check_lpips_backbone"):
+        monkeypatch.setattr(doctor, name, unreadable)
+    checks = [check for check in doctor.examine() if check.detail == "could not be checked: not yours"]
+    assert len(checks) == len(doctor.WEIGHTS) + 4 and all(check.status == doctor.FAIL for check in checks)

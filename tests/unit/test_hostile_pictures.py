@@ -63,6 +63,7 @@ BAD = {
     "animated.gif": (encoded(FACE, "GIF", save_all=True, append_images=[FACE.rotate(90)]), "holds 2 pictures"),
     "pages.tiff": (encoded(FACE, "TIFF", save_all=True, append_images=[FACE, FACE]), "holds 3 pictures"),
     "thin.png": (encoded(FACE.resize((5000, 1)), "PNG"), "an aligned face is square, this is 5000x1"),
+    "postscript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n", "cannot read"),
     "script.png": (b"#!/bin/sh\ntouch /tmp/owned\n", "cannot read"),
 }
 

@@ -1,8 +1,11 @@
 """The metrics: equal to their references, right in scale, and named for what measured."""
 
 import hashlib
+import io
 import math
-from types import SimpleNamespace
+import os
+import pickle
+import warnings
 
 import pytest
 import torch
@@ -109,24 +112,41 @@ def test_without_its_backbone_lpips_is_not_named(no_backbone):
     assert metrics.perceptual_metric().name == "EfficientNet-Lite2 feature distance"
 
 
-def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch, pair):
-    class FakeLpips(torch.nn.Module):
-        def __init__(self, net, verbose):
-            super().__init__()
-            assert net == "alex"
-
-        def forward(self, a, b, normalize):
-            assert normalize
-            return (a - b).abs().mean(dim=(1, 2, 3), keepdim=True)
-
-    content = b"a whole file"
+def put_backbone(content: bytes, no_backbone, monkeypatch) -> None:
+    """Let `content` be what PyTorch's cache holds as AlexNet, under a name that its hash fits."""
     name = f"alexnet-owt-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     monkeypatch.setattr(lpips_import, "BACKBONE", name)
-    monkeypatch.setattr(metrics, "import_lpips", lambda: SimpleNamespace(LPIPS=FakeLpips))
     no_backbone.with_name(name).write_bytes(content)
+
+
+def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch):
+    before = torch.get_rng_state()
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = lpips_import.import_lpips().LPIPS(net="alex", pnet_rand=True, verbose=False)
+    state = {f"features.{name.partition('.')[2]}": tensor for name, tensor in network.net.state_dict().items()}
+    content = io.BytesIO()
+    torch.save(state | {"classifier.1.weight": torch.zeros(2)}, content)
+    put_backbone(content.getvalue(), no_backbone, monkeypatch)
     metric = metrics.perceptual_metric()
     assert metric.name == "LPIPS (AlexNet)"
-    torch.testing.assert_close(metric.measure(*pair), (pair[0] - pair[1]).abs().mean(dim=(1, 2, 3)))
+    rng = torch.Generator().manual_seed(0)
+    pair = torch.rand(2, 2, 3, 64, 64, generator=rng)
+    torch.testing.assert_close(metric.measure(*pair), network(*pair, normalize=True).flatten())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_code_in_the_backbone_does_not_run(no_backbone, monkeypatch, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/sprung",)
+
+    content = io.BytesIO()
+    torch.save({"features.0.weight": Trap()}, content)
+    put_backbone(content.getvalue(), no_backbone, monkeypatch)
+    with pytest.raises(pickle.UnpicklingError):
+        metrics.perceptual_metric()
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_offline_metrics_are_the_same_everywhere():

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import tracemalloc
 import types
 from pathlib import Path
 
@@ -127,4 +128,48 @@ def test_truncated_files_are_refused(nvidia, tmp_path, kept):
 def test_files_without_a_network_say_what_was_expected(tmp_path, content):
     (tmp_path / "n.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(WeightsError, match="G_ema"):
+        read_networks(tmp_path / "n.pkl")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04Nr\x80\xf0\xfa\x02.", "G_ema"),  # stores None as its fifty millionth object
+        (b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"x.", "was not opened further"),  # a terabyte, it says
+    ],
+    ids=["memo", "bytearray"],
+)
+def test_a_few_bytes_take_little_memory(content, message, tmp_path):
+    (tmp_path / "n.pkl").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(WeightsError, match=message):
+        read_networks(tmp_path / "n.pkl")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1e7
+
+
+def test_networks_within_themselves_end(tmp_path, nvidia):
+    made = nvidia(ENTRIES)
+    for _ in range(40):  # each holds the one before twice: to be met a million million times
+        outer = nvidia({"weight": torch.zeros(1)})
+        outer.add_module("a", made)
+        outer.add_module("b", made)
+        made = outer
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": made}))
+    with pytest.raises(WeightsError, match="was met before"):
+        read_networks(tmp_path / "n.pkl")
+
+
+def test_a_tensor_larger_than_its_data_is_refused(tmp_path, nvidia):
+    wide = torch.zeros(1, dtype=torch.float16).expand(60_000, 60_000)
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": nvidia({"const": wide})}))
+    with pytest.raises(WeightsError, match="larger than its data"):
+        read_networks(tmp_path / "n.pkl")
+
+
+def test_a_file_does_not_change_functions_of_ours(tmp_path):
+    change = b"\x80\x03ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__N\x85s\x86b."
+    (tmp_path / "n.pkl").write_bytes(change)
+    with pytest.raises(WeightsError, match="it changes a function"):
         read_networks(tmp_path / "n.pkl")

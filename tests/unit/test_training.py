@@ -207,6 +207,27 @@ def test_a_column_that_comes_later_keeps_the_rows_before(tmp_path):
     assert rows == [("1", "1", ""), ("2", "2", "3")]
 
 
+@pytest.mark.parametrize("text", ["step,images,pixel\n2,8,1.0\n", "epoch,loss\n1,0.5\n"], ids=["ours", "another's"])
+def test_a_log_without_its_checkpoint_is_moved_aside(text, tmp_path):
+    (tmp_path / "log.csv").write_text(text)
+    run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
+    assert (tmp_path / "log.csv.old").read_text() == text
+    assert [row["step"] for row in whole_rows(tmp_path / "log.csv")] == ["2"]
+
+
+def test_a_second_ctrl_c_does_not_end_the_last_save(tmp_path, monkeypatch):
+    task, save = prior_task(), torch.save
+    interrupt_in_step(1, task)
+
+    def impatient(content, path):
+        signal.raise_signal(signal.SIGINT)
+        save(content, path)
+
+    monkeypatch.setattr(torch, "save", impatient)
+    assert run(task, run_config(tmp_path, 40), 20, Accelerator(cpu=True)).steps == 2
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
 def test_rows_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path):
     run(prior_task(), run_config(tmp_path, 8), 20, Accelerator(cpu=True))
     with (tmp_path / "log.csv").open("a") as log:
