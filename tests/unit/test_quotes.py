@@ -86,16 +86,18 @@ def test_the_readme_quotes_the_damage_of_gfpgan_and_clean_faces():
 
 
 def test_the_readme_quotes_whole_photos():
-    text, changes = (RESULTS / "photos.md").read_text(), {}
+    text, rows = (RESULTS / "photos.md").read_text(encoding="utf-8"), {}
     assert f"restorer {card('restorer-lite')['sha256'][:8]}" in text
     for part in text.split("\n## ")[2:]:  # before them: what is said, and what was found
-        name, (row,) = part.split("\n")[0], [line for line in part.splitlines() if line.startswith("| gfpgan |")]
-        changes[name] = [cell.strip() for cell in row.split("|")[1:-1]]
-    by_net, by_dlib, by_yunet = (
-        changes[name][-1].partition("(")[2].strip("%)") for name in ("LandmarkNet", "dlib's 68 points", "YuNet")
-    )
-    gained = float(changes["PSNR"][-1]) - float(changes["PSNR"][2])
-    assert f"{by_net} % by our LandmarkNet, {by_dlib} % by dlib's points and {by_yunet} % by YuNet's" in README
+        name, *lines = part.splitlines()
+        rows |= {(name, line.split("|")[1].strip()): line.split("|")[2:-1] for line in lines if line.startswith("| ")}
+    for damage in ("mean", "gfpgan"):
+        by_net, by_dlib, by_yunet = (
+            rows[name, damage][-1].partition("(")[2].strip(" %)")
+            for name in ("LandmarkNet", "dlib's 68 points", "YuNet")
+        )
+        assert f"by {by_net} % by our LandmarkNet, {by_dlib} % by dlib's points and {by_yunet} % by YuNet's" in README
+    gained = float(rows["PSNR", "gfpgan"][-1]) - float(rows["PSNR", "gfpgan"][1])
     assert f"PSNR {gained:+.2f} dB" in README
 
 
