@@ -50,6 +50,8 @@ class ZipArchive(Archive):
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 self._opened = os.getpid(), zipfile.ZipFile(self.path)
+            except OSError:  # it is not there, or not ours to read
+                raise
             except Exception as error:  # a damaged one also raises UnicodeDecodeError, among others
                 raise ArchiveError(f"cannot read {self.path} as a zip file ({error}): copy it anew") from error
         return self._opened[1]

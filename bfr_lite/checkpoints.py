@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +20,7 @@ from bfr_lite.files import atomic_path
 from bfr_lite.nvidia_pickle import NVIDIA_GROUP, read_networks
 from bfr_lite.official import WeightsError, discriminator_from_official, generator_from_official, infer_config
 from bfr_lite.stylegan2 import GANConfig, Generator
+from bfr_lite.torch_files import discriminator_state, generator_state, read_checkpoint, tensors
 
 SHIPPED = Path(__file__).parent / "weights"
 _TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # how `torch.save` began files before it wrote zip archives
@@ -83,38 +81,6 @@ def read_card(path: Path) -> dict:
     if not isinstance(content, dict):
         raise WeightsError(f"{card} holds a {type(content).__name__} and no card; restore it or remove it")
     return content
-
-
-def read_checkpoint(path: Path) -> dict:
-    """Read a training checkpoint or a `.pt` file of tensors and plain containers; code in it never runs.
-
-    An `argparse.Namespace` may be among them, for rosinality's training keeps its options in its checkpoints.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        # given a name, torch would judge by its suffix
-        with Path(path).open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
-            _check_stored(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the reader
-        lines = (str(error) or type(error).__name__).splitlines()
-        # PyTorch opens with the advice to load without this protection; what it found comes below.
-        first = "it asks for more than tensors" if "weights_only" in lines[0] else lines[0]
-        reason = next((line.strip() for line in lines if line.strip().startswith("WeightsUnpickler error")), first)
-        raise WeightsError(f"{path} is no whole checkpoint of plain tensors and was not opened ({reason})") from error
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, where a checkpoint is a dictionary")
-    return content
-
-
-def _check_stored(file: BinaryIO) -> None:
-    """Raise `ValueError` for a zip with packed entries: `torch.save` packs none, and little can unpack to very much."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("its entries are packed, which no checkpoint's are")
-    file.seek(0)
 
 
 def shipped_names() -> list[str]:
@@ -199,11 +165,11 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     if beside != path and beside.exists():
         path, state = beside, _read(beside)
     else:
-        state = _discriminator_state(content)
+        state = discriminator_state(content)
     if state is None:
         return None
     try:
-        state = dict(_tensors(state, "a discriminator"))
+        state = dict(tensors(state, "a discriminator"))
         group = state.pop(NVIDIA_GROUP, None)  # a number of layers, and no weight
         state = discriminator_from_official(state, config.size)
     except ValueError as error:
@@ -238,41 +204,7 @@ def _read(path: Path) -> Mapping:
 def _generator_parts(content: Mapping, path: Path) -> tuple[dict[str, Tensor], GANConfig]:
     """The state, under our names, and the sizes of the generator among what a file holds."""
     try:
-        state = generator_from_official(_generator_state(content))
+        state = generator_from_official(generator_state(content))
         return state, infer_config(state)
     except ValueError as error:
         raise WeightsError(f"no generator could be read from {path}: {error}") from error
-
-
-def _generator_state(content: Mapping) -> Mapping[str, Tensor]:
-    """The generator among what a file holds: NVIDIA's, our checkpoint's, rosinality's, BasicSR's, or all there is."""
-    modules = content.get("modules")
-    if isinstance(modules, Mapping):
-        content = modules
-    for key in ("G_ema", "generator_ema", "g_ema", "params_ema", "params"):
-        if key in content:
-            average = content.get("latent_avg")  # rosinality and what BasicSR converted keep it beside the network
-            beside = {"latent_avg": average} if key in ("g_ema", "params_ema") and isinstance(average, Tensor) else {}
-            return {**_tensors(content[key], f"`{key}`"), **beside}
-    return _tensors(content, "a state dict, or `G_ema`, `generator_ema`, `g_ema`, `params_ema` or `params`")
-
-
-def _discriminator_state(content: Mapping) -> Mapping[str, Tensor] | None:
-    """The discriminator among what a file holds: NVIDIA's, our checkpoint's, rosinality's."""
-    modules = content.get("modules")
-    if isinstance(modules, Mapping):
-        return modules.get("discriminator")
-    return content.get("D", content.get("d"))
-
-
-def _tensors(state: object, expected: str) -> Mapping[str, Tensor]:
-    """`state`, when it is a dictionary of named tensors of numbers that are all there."""
-    if not isinstance(state, Mapping) or not state:
-        held = "an empty one" if isinstance(state, Mapping) else f"a {type(state).__name__}"
-        raise WeightsError(f"expected {expected}, a dictionary of tensors, found {held}")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"expected {expected}, a dictionary of tensors, found {name!r}: {type(value).__name__}")
-        if value.layout != torch.strided or value.is_meta or not value.is_floating_point():
-            raise WeightsError(f"{name} is {value.dtype}, {value.layout}, on {value.device}; needs plain float numbers")
-    return state

@@ -199,8 +199,8 @@ def _data_folders(in_data: str, in_cache: str) -> Iterator[Path]:
 
 def check_lpips_backbone() -> Check:
     """The AlexNet that LPIPS measures with is in PyTorch's cache, whole."""
-    path, whole = backbone()
-    if whole:
+    path, content = backbone()
+    if content:
         return Check("LPIPS backbone", OK, str(path))
     detail = f"no {path}, or not whole: EfficientNet-Lite2's features stand in. torchvision.models.alexnet"
     return Check("LPIPS backbone", ABSENT, f'{detail}(weights="DEFAULT") fetches it')

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from bfr_lite.files import atomic_path
@@ -77,6 +77,8 @@ def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
             yield picture
     except ImageError as error:
         raise ImageError(f"cannot use {path}: {error}") from None
+    except UnidentifiedImageError:  # which would name an object in memory
+        raise ImageError(f"cannot read {path} as a picture; PNG, JPEG, WebP, BMP and TIFF work") from None
     except Exception as error:  # a decoder raises whatever a damaged file makes it stumble over, TypeError among others
         raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
 

@@ -34,7 +34,7 @@ class LandmarkConfig:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for sizes of no network of ours: they may come from a stranger's card."""
-        if not (16 <= self.size <= 1024 and 8 <= self.width <= 1024 and 1 <= self.depth <= 64):
+        if not (16 <= self.size <= 1024 and 8 <= self.width <= 256 and 1 <= self.depth <= 16):
             raise ValueError(f"a landmark network of size {self.size}, width {self.width}, depth {self.depth}")
 
 
@@ -77,12 +77,12 @@ class LandmarkNet(nn.Module):
         kind: "landmarks", the ruler of the metrics, or "aligner", which finds the points in damaged photos.
         """
         path = weights_path(source, kind)
-        config = read_card(path).get("config", {})
+        state, config = load_weights(path), read_card(path).get("config", {})
         try:
             network = cls(LandmarkConfig(**config))
         except (TypeError, ValueError) as error:
             raise WeightsError(f"the card of {path} is of no landmark network: {error}") from error
-        fit(network, load_weights(path), path)
+        fit(network, state, path)
         return network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -97,9 +97,9 @@ class Lpips:
     Tables on CelebA-Test are made with VGG in its place (the scripts of VQFR and PMRF say so): they do not compare.
     """
 
-    def __init__(self, backbone: bytes):
+    def __init__(self, content: bytes):
         # By itself lpips has torchvision open the file, which would run code in it. So it begins at random.
-        state = torch.load(io.BytesIO(backbone), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         with warnings.catch_warnings(), torch.random.fork_rng(devices=()):  # of how lpips asks for AlexNet
             warnings.simplefilter("ignore")
             network = import_lpips().LPIPS(net="alex", pnet_rand=True, verbose=False)

@@ -95,6 +95,8 @@ def _network(meta: Mapping) -> _Network:
 
 
 def _storage(content: bytes) -> torch.storage.TypedStorage | torch.UntypedStorage:
+    if content.startswith(b"PK"):  # a zip, which little can fill with very much; NVIDIA's are older than these
+        raise pickle.UnpicklingError("it holds a zip file")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 

@@ -106,7 +106,7 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
     if not widths or sorted(widths) != resolutions(max(widths)):
         raise WeightsError(f"blocks of {sorted(widths)} px, where a generator has 4, 8, 16, ... up to its size")
     if max(widths) > LARGEST or not all((z_dim, w_dim, *widths.values())):
-        raise WeightsError(f"a generator of {max(widths)} px and {z_dim}, {w_dim}, {widths} numbers: none is so large")
+        raise WeightsError(f"a generator of {max(widths)} px, {z_dim}, {w_dim} and {widths} numbers is none we know")
     size, bilinear = max(widths), "enlarges_bilinearly" in generator
     config = GANConfig(size, z_dim, w_dim, len(layers), widths[size] * size, max(widths.values()), bilinear=bilinear)
     if any(config.channels(resolution) != width for resolution, width in widths.items()):

@@ -32,7 +32,8 @@ def addresses(name: str) -> tuple[str, str]:
 def notebook_line(name: str) -> str:
     """What follows `TIME` in a notebook's first cell: links, not pictures, which would ask a server for something."""
     colab, binder = addresses(name)
-    first = f"`!git clone {repository()}`, `%cd bfr_lite/notebooks`, `%pip install ..`"
+    folder = repository().rstrip("/").rpartition("/")[2]
+    first = f"`!git clone {repository()}`, `%cd {folder}/notebooks`, `%pip install ..`"
     return f"\n\nRun it in [Colab]({colab}) (first {first}) or [Binder]({binder})."
 
 

@@ -141,11 +141,11 @@ def main() -> int:
     if args.in_place:
         return commit(args.notebooks or sorted(HERE.glob("0*.ipynb")))
     pages, copies = args.output / "html", args.output / "notebooks"
-    for folder in (pages, copies):
-        folder.mkdir(parents=True, exist_ok=True)
     paths = args.notebooks or sorted(HERE.glob("0*.ipynb"))
     if any((copies / path.name).resolve() == path.resolve() for path in paths):
         sys.exit(f"--output {args.output} would put copies in the place of the notebooks: name another folder")
+    for folder in (pages, copies):
+        folder.mkdir(parents=True, exist_ok=True)
     read = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     told = {stem: (title(notebook, stem), question(notebook)) for stem, notebook in read.items()}
     told["glossary"] = ("Glossary", "Every term of the series, and where it is explained.")

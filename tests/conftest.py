@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ def congress_root() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(autouse=True)
-def this_machine_alone(monkeypatch) -> None:
-    """No test asks another machine for anything: what is downloaded comes from a server of the test's own."""
+@pytest.fixture(scope="session", autouse=True)
+def this_machine_alone() -> Iterator[None]:
+    """Nothing in this process asks another machine: what is downloaded comes from a server of the test's own."""
     look_up = socket.getaddrinfo
 
     def local(host, *arguments, **options):
@@ -37,7 +38,9 @@ def this_machine_alone(monkeypatch) -> None:
             pytest.fail(f"a test asked for {host}")
         return look_up(host, *arguments, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", local)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", local)
+        yield
 
 
 @pytest.fixture

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import unicodedata
 from collections.abc import Callable
 
 # What add_subparsers returns; argparse keeps the class private.
 Subparsers = argparse._SubParsersAction
 
 
+COMMANDS = ("Cc", "Cs", "Cn", "Zl", "Zp")  # categories of Unicode: controls, no characters, line ends
+DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # make text read backwards
+
+
 def printable(text: str) -> str:
     """`text` without what a terminal would obey: a stranger's file may have any name."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    obeyed = ((letter != "\n" and unicodedata.category(letter) in COMMANDS) or letter in DIRECTIONS for letter in text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if one else letter for letter, one in zip(text, obeyed, strict=True))
 
 
 def seed(text: str) -> int:

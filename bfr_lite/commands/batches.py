@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from bfr_lite.commands.pictures import Facts, Job, Outcome
+from bfr_lite.commands.pictures import FAILURES, Facts, Job, Outcome
 
 FACES = 16  # that are enough for a batch
 HELD_BYTES = 256 * 2**20  # of pictures that wait for their faces, before a smaller batch has to do
@@ -48,7 +48,7 @@ def in_batches(jobs: Iterable[Job], work: Halting, restore: Callable[[Tensor], T
         one = _Waiting(job, work(job))
         try:
             one.begin()
-        except Exception as error:  # also of OpenCV and of PyTorch, which say so in errors of their own
+        except FAILURES as error:
             yield job, error
             continue
         waiting.append(one)
@@ -68,5 +68,5 @@ def _finished(waiting: list[_Waiting], restore: Callable[[Tensor], Tensor]) -> I
     for one, part in zip(waiting, restored, strict=True):
         try:
             yield one.job, one.finish(part, each * len(part))
-        except Exception as error:
+        except FAILURES as error:
             yield one.job, error

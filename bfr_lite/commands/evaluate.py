@@ -87,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
     # of the values as the JSON has them, rounded: an interval of others may end one digit farther
     table = type(measured).from_dict(content).markdown()
     as_text = "\n".join([table, "", *(f"- {name}: {fact}" for name, fact in facts.items())])
-    print(as_json if args.json else as_text, flush=True)  # first, for the disk may be full by now
-    for path, text in zip(files, (as_json, as_text), strict=False):
-        _write(path, text)
+    try:
+        for path, text in zip(files, (as_json, as_text), strict=False):
+            _write(path, text)
+    finally:  # also when the disk is full
+        print(as_json if args.json else as_text)
     return 0
 
 

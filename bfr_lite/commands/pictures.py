@@ -21,6 +21,7 @@ Job = tuple[Path, Path]  # the picture to read, the picture to write
 # Of one picture, for the JSON report; "summary", a line, is told in the plain one, too.
 Facts = dict[str, object]
 Outcome = tuple[Job, Facts | Exception]
+FAILURES = (ValueError, OSError, RuntimeError, MemoryError)  # what a picture can do to us; other errors are ours
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,8 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
         target = folder / f"{source.stem if stems[_on_any_disk(source.stem)] == 1 else source.name}.png"
         name = _on_any_disk(target.name)
         if name in meeting:
-            raise ValueError(f"{meeting[name]} and {source} would both become {target}: rename one")
+            both = f"{meeting[name]} and {source}"
+            raise ValueError(f"{both} would both become {target}, at least on some disks: rename one")
         meeting[name] = source
         if target.exists() and target.samefile(source):
             raise ValueError(f"{target} would replace the picture it is made from: choose another --output")
@@ -87,13 +89,13 @@ def _is_picture(file: Path) -> bool:
 
 
 def one_by_one(jobs: Iterable[Job], work: Callable[[Path, Path], Facts]) -> Iterator[Outcome]:
-    """Do every job. Whatever fails in ``work``, fails that picture alone."""
+    """Do every job. One of `FAILURES` in ``work`` fails that picture alone."""
     for source, target in jobs:
         started = time.perf_counter()
         try:
             facts = work(source, target)
             yield (source, target), {"seconds": round(time.perf_counter() - started, 3), **facts}
-        except Exception as error:  # also of OpenCV and of PyTorch, which say so in errors of their own
+        except FAILURES as error:
             yield (source, target), error
 
 

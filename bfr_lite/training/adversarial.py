@@ -35,7 +35,7 @@ def check_groups(batch: int, processes: int, group: int) -> None:
 
     Minibatch standard deviation would be another, and of pictures alone always zero.
     """
-    if compared(batch // processes, group) != compared(batch, group):
+    if batch % processes == 0 and compared(batch // processes, group) != compared(batch, group):
         raise ValueError(
             f"with {processes} processes a discriminator would not compare pictures in groups of {group}: "
             f"use a batch of {group * processes} or a multiple of it, not {batch}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from itertools import count
 from pathlib import Path
 
 from bfr_lite.files import atomic_path
@@ -18,7 +19,7 @@ def whole_rows(path: Path) -> list[dict[str, str]]:
 class CsvLog:
     """Means of what the steps report, one row every `log_every` steps; rows after the resumed step are dropped.
 
-    A log of which nothing is kept, for its run left no checkpoint or it is no log of ours, is moved aside.
+    A log of which no row is as old as the checkpoint, or that is none of ours, is moved aside.
     """
 
     def __init__(self, path: Path, keep_until: int):
@@ -26,10 +27,13 @@ class CsvLog:
         self.sums: dict[str, list[float]] = {}
         self.since = time.monotonic()
         if path.exists():
-            rows = whole_rows(path)
-            kept = [row for row in rows if 0 < int(row.get("step") or 0) <= keep_until]
+            try:
+                rows = whole_rows(path)
+                kept = [row for row in rows if 0 < int(row.get("step") or 0) <= keep_until]
+            except ValueError:
+                kept = []
             if not kept:
-                path.replace(path.with_name(f"{path.name}.old"))
+                path.replace(_free_name(path))
             elif len(kept) + 1 < len(path.read_text(encoding="utf-8").splitlines()):
                 self._rewrite(kept, list(rows[0]))
 
@@ -57,3 +61,9 @@ class CsvLog:
             writer = csv.DictWriter(handle, header)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _free_name(path: Path) -> Path:
+    """`path` with .old, .old2, ... behind its name: the first that is not taken."""
+    names = (path.with_name(f"{path.name}.old{number if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not name.exists())

@@ -21,11 +21,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bfr_lite.checkpoints import WeightsError, network_path, read_checkpoint
+from bfr_lite.checkpoints import WeightsError, network_path
 from bfr_lite.files import discard_leftovers, sole_writer
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
 from bfr_lite.rows import BatchGenerator
+from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.log import CsvLog
 from bfr_lite.training.memory import checkpoint_blocks
 

@@ -11,12 +11,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from bfr_lite.checkpoints import fit, load_discriminator, load_generator, read_checkpoint
+from bfr_lite.checkpoints import fit, load_discriminator, load_generator
 from bfr_lite.data import FaceDataset
 from bfr_lite.discriminator import Discriminator
 from bfr_lite.images import grid
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import GANConfig, Generator
+from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits

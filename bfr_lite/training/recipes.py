@@ -147,7 +147,7 @@ def _facts(
     return {
         "preset": preset.name,
         "config": asdict(preset),
-        "command": command,
+        **({"command": command} if command else {}),
         "data": f"{faces.origin}: {len(faces)} faces of {faces.size} px",
         "batch": run_config.batch,
         "hardware": hardware(),

@@ -113,7 +113,8 @@ class RestorerTask:
         if config.r1_gamma is None:
             config = replace(config, r1_gamma=auto_r1_gamma(config.preset.size, batch))
         if config.weights.adversarial:
-            check_groups(batch, accelerator.num_processes, config.preset.gan.mbstd_group)
+            judged = discriminator.config if discriminator else config.preset.gan
+            check_groups(batch, accelerator.num_processes, judged.mbstd_group)
         latent_pairs = prior is not None and config.weights.latent and config.synthetic
         self.drawn = max(1, round(batch * config.synthetic)) if latent_pairs else 0
         if self.drawn % accelerator.num_processes:

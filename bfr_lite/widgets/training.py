@@ -160,7 +160,7 @@ def start_run(folder: Path, arguments: Sequence[str]) -> subprocess.Popen:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "bfr_lite", "train", *arguments, "-o", str(folder)]
     group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' word for a session
-    with (folder / SAID).open("w", encoding="utf-8") as said:
+    with (folder / SAID).open("w") as said:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -25,8 +25,8 @@ import torch
 from accelerate import Accelerator
 
 from bfr_lite import load_faces, preset
-from bfr_lite.checkpoints import read_checkpoint
 from bfr_lite.machine import hardware
+from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask
@@ -108,7 +108,7 @@ def survive(kills: int, seed: int) -> list[dict[str, float]]:
             raise SystemExit("the logs differ")
         names = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (alone, killed)]
         # a log whose run was killed before its first checkpoint is moved aside
-        if differ := (names[0] ^ names[1]) - {"log.csv.old"}:
+        if differ := {name for name in names[0] ^ names[1] if not name.startswith("log.csv.old")}:
             raise SystemExit(f"files differ: {differ}")
     return found
 

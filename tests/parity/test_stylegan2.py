@@ -18,6 +18,7 @@ from bfr_lite.stylegan2 import Generator
 
 HERE = Path(__file__).parent
 BUILT_IN = ("kernel", "resample_filter")
+GROUP = 2  # pictures that NVIDIA's discriminator of the references compares
 
 
 def fill(layout: str, name: str, shape: list[int]) -> torch.Tensor:
@@ -56,7 +57,10 @@ def official_file(kind: str, folder: Path, nvidia: type) -> tuple[Path, dict[str
     )
     path = folder / {"ada": "ada.pkl", "rosinality": "rosinality.pt"}.get(kind, "basicsr.pth")
     if kind == "ada":
-        path.write_bytes(pickle.dumps({"G_ema": nvidia(generator), "D": nvidia(discriminator)}))
+        judge, comparing = nvidia(discriminator), nvidia({})
+        comparing.group_size = GROUP
+        judge.b4.add_module("mbstd", comparing)
+        path.write_bytes(pickle.dumps({"G_ema": nvidia(generator), "D": judge}))
     elif kind == "rosinality":
         torch.save({"g_ema": generator, "d": discriminator}, path)
     else:
@@ -97,6 +101,8 @@ def test_network_equals_reference(build, kind):
     generator, discriminator, reference = build(kind)
     assert (discriminator is None) == (kind in ("basicsr", "gfpgan"))
     check(generator, discriminator, reference)
+    if kind == "ada":
+        assert discriminator.config.mbstd_group == GROUP
 
 
 @pytest.mark.parametrize("kind", ["rosinality", "ada"])

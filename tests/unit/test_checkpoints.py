@@ -22,7 +22,6 @@ from bfr_lite.checkpoints import (
     load_generator,
     load_weights,
     read_card,
-    read_checkpoint,
     save_weights,
     shipped_names,
     shipped_path,
@@ -32,6 +31,7 @@ from bfr_lite.official import WeightsError
 from bfr_lite.official_names import rosinality_generator_name
 from bfr_lite.presets import preset
 from bfr_lite.stylegan2 import Generator
+from bfr_lite.torch_files import read_checkpoint
 
 CONFIG = preset("tiny").gan
 
@@ -535,8 +535,16 @@ def test_a_file_that_claims_a_giant_is_refused_before_it_is_built(tmp_path):
     state = {"mapping.layers.0.weight": torch.zeros(1, 1)}
     state |= {f"blocks.{2**level}.conv.conv.weight": torch.zeros(1, 1, 3, 3) for level in range(2, 17)}
     save_file(state, tmp_path / "giant.safetensors")
-    with pytest.raises(WeightsError, match="none is so large"):
+    with pytest.raises(WeightsError, match="is none we know"):
         load_generator(tmp_path / "giant.safetensors")
+
+
+def test_a_tensor_larger_than_its_data_is_refused(tmp_path):
+    wide = torch.zeros(1).expand(60_000, 60_000)
+    torch.save({"g_ema": {"style.1.weight": wide, "input.input": torch.zeros(1)}}, tmp_path / "wide.pt")
+    assert (tmp_path / "wide.pt").stat().st_size < 10_000
+    with pytest.raises(WeightsError, match="larger than its data"):
+        load_generator(tmp_path / "wide.pt")
 
 
 def test_a_checkpoint_with_packed_entries_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import bfr_lite
 from bfr_lite import cli
-from bfr_lite.commands import doctor
+from bfr_lite.commands import doctor, printable
 
 
 @pytest.fixture
@@ -195,6 +195,12 @@ def test_a_long_name_in_another_script_can_be_written(photo, tmp_path):
     source = photo.with_name("写" * 80 + ".png")  # 244 bytes; file systems take 255
     source.write_bytes(photo.read_bytes())
     assert run("degrade", source, "-o", tmp_path / "out") == 0
+
+
+def test_names_of_any_script_are_told_as_they_are():
+    name = "Bildschirmfoto\u202f写真\u3000👩\u200d🎨.png"
+    assert printable(name) == name
+    assert printable("a\x1b[2J\u202egnp.b\nc") == "a�[2J�gnp.b\nc"
 
 
 def test_a_name_does_not_command_the_terminal(tmp_path, capsys):

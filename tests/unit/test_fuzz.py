@@ -22,7 +22,7 @@ CASES = 500
 FUZZ = settings(
     max_examples=CASES,
     deadline=None,
-    derandomize=True,  # a red run is red again
+    print_blob=True,  # a red run says how to repeat it
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

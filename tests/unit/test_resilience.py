@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bfr_lite.checkpoints import read_checkpoint
 from bfr_lite.files import atomic_path, discard_leftovers, sole_writer
+from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.log import CsvLog
 
 KILLS = Path(__file__).parents[2] / "data" / "benchmarks" / "kills.py"

@@ -25,6 +25,12 @@ def widget(restorer, no_yunet):
     return photo_restorer(restorer, PAIR)
 
 
+def test_yunet_finds_the_pair_too(restorer, congress_root):
+    widget = photo_restorer(restorer, PAIR)
+    assert not isinstance(widget._detector, CascadeDetector) and widget.remark.value == ""
+    assert len(widget.faces) == 2 and not any(one.left_out for one in widget.faces)
+
+
 def png(pixels) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bfr_lite.checkpoints import read_checkpoint
 from bfr_lite.files import atomic_path
 from bfr_lite.images import save_image
+from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.widgets import training, training_monitor
 from bfr_lite.widgets.training import outcome, progress, read_log
 
