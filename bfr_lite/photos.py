@@ -53,6 +53,10 @@ class FoundFace:
         """Similarity (2, 3) from the photo to an aligned face of `size` px, turned as this one is."""
         return alignment_matrix(self.face.landmarks, size, self.yaw)
 
+    def shrunk(self, size: int) -> float:
+        """How many times it is shrunk to be restored at `size` px; less than 1 where it is enlarged."""
+        return float(np.linalg.det(self.matrix(size)[:, :2]) ** -0.5)
+
 
 def available_detector() -> tuple[FaceDetector | CascadeDetector, str]:
     """YuNet, and no remark; or, where it is not here and cannot be fetched, the cascade, and a remark on its limits."""

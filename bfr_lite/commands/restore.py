@@ -27,6 +27,8 @@ bfr-lite restore old.jpg -o restored --box 310 120 90 110
 bfr-lite restore faces/ -o restored --aligned
 """
 
+SOFT = 1.5  # times that a face may be shrunk to be restored before the report says what that costs
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``restore`` to the command line."""
@@ -116,21 +118,26 @@ def _restore_photo(
     crops = cut_out(photo.pixels, found, size)
     restored = yield crops, photo.pixels.nbytes
     write_photo(job[1], photo, put_back(photo.pixels, found, crops, restored, scale))
-    return {**facts, "scale": scale, **_about(found)}
+    return {**facts, "scale": scale, **_about(found, size)}
 
 
-def _about(found: Sequence[FoundFace]) -> Facts:
+def _about(found: Sequence[FoundFace], size: int) -> Facts:
     """What the report says of the faces of one photo."""
     faces = [
         {
             "box": one.face.box.round().tolist(),
             "yaw": round(one.yaw),
             "pitch": round(one.pitch),
+            "shrunk": None if one.left_out else round(one.shrunk(size), 2),
             "left_out": one.left_out,
         }
         for one in found
     ]
     turned = [f"{round(one.yaw):+d}°/{round(one.pitch):+d}°" for one in found if not one.left_out]
-    left = [f"one left out, {one.left_out}" for one in found if one.left_out]
+    remarks = [f"one left out, {one.left_out}" for one in found if one.left_out]
+    large = [one.shrunk(size) for one in found if not one.left_out and one.shrunk(size) > SOFT]
+    left += [
+        f"one shrunk {times:.1f} times to be restored: softer than the photo, if that was sharp" for times in large
+    ]
     restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, yaw/pitch {', '.join(turned)}"
-    return {"faces": faces, "summary": "; ".join([restored, *left])}
+    return {"faces": faces, "summary": "; ".join([restored, *remarks])}

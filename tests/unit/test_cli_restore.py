@@ -153,6 +153,7 @@ def test_a_photo_keeps_all_but_its_faces(photos, weights, tmp_path, capsys, scal
     assert "none was found" in failure["error"] and not (out / "coffee.png").exists()
     (face,) = fact["faces"]
     assert face["left_out"] == "" and abs(face["yaw"]) < 30
+    assert 2 < face["shrunk"] < 6 and f"shrunk {face['shrunk']:.1f} times" in fact["summary"]
     before = Image.open(photos / "astronaut.png").convert("RGB")
     before = before.resize((256 * scale, 256 * scale), Image.Resampling.LANCZOS) if scale > 1 else before
     changed = (np.asarray(Image.open(fact["output"])) != np.asarray(before)).any(axis=-1)

@@ -1,5 +1,7 @@
 """Pasting back: the right place, no seam, nothing else touched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,11 @@ def test_faces_that_cannot_be_restored_are_left_alone_and_say_why():
     original = photo()
     left = FoundFace(found().face, 0.0, 0.0, "because")
     assert np.array_equal(restore_photo(original, [left], Brighter()), original)
+
+
+def test_how_far_a_face_is_shrunk_to_be_restored():
+    large = FoundFace(replace(found().face, landmarks=3 * template(128)), 0.0, 0.0, "")
+    assert large.shrunk(128) == pytest.approx(3, rel=0.02) and large.shrunk(384) == pytest.approx(1, rel=0.02)
 
 
 def test_scale_is_one_of_three():
