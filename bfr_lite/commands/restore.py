@@ -136,8 +136,6 @@ def _about(found: Sequence[FoundFace], size: int) -> Facts:
     turned = [f"{round(one.yaw):+d}°/{round(one.pitch):+d}°" for one in found if not one.left_out]
     remarks = [f"one left out, {one.left_out}" for one in found if one.left_out]
     large = [one.shrunk(size) for one in found if not one.left_out and one.shrunk(size) > SOFT]
-    left += [
-        f"one shrunk {times:.1f} times to be restored: softer than the photo, if that was sharp" for times in large
-    ]
+    remarks += [f"one shrunk {times:.1f} times to be restored: softer than a sharp photo" for times in large]
     restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, yaw/pitch {', '.join(turned)}"
     return {"faces": faces, "summary": "; ".join([restored, *remarks])}
