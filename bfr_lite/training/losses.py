@@ -28,7 +28,7 @@ class LossWeights:
     feature: float = 0.2
     adversarial: float = 0.1
     latent: float = 0.2
-    teacher: float = 0.05
+    teacher: float = 0.2
     redegradation: float = 5.0
     trust: float = 1.0
 

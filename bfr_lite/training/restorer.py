@@ -80,7 +80,7 @@ class RestorerConfig:
     misalignment: Misalignment = AS_DETECTED
     recoloured: float = 0.25
     repainted: float = 0.25
-    emphasis: float = 3.0
+    emphasis: float = 6.0
     r1_gamma: float | None = None
     r1_every: int = 16
     ema_half_life: float = 2_000
