@@ -170,7 +170,7 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
         return None
     try:
         state = dict(tensors(state, "a discriminator"))
-        group = state.pop(NVIDIA_GROUP, None)  # a number of layers, and no weight
+        group = state.pop(NVIDIA_GROUP, None)  # of pictures, and no weight
         state = discriminator_from_official(state, config.size)
     except ValueError as error:
         raise WeightsError(f"no discriminator could be read from {path}: {error}") from error

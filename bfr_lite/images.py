@@ -77,10 +77,9 @@ def decoded(source: Path | BinaryIO, path: str) -> Iterator[Image.Image]:
             yield picture
     except ImageError as error:
         raise ImageError(f"cannot use {path}: {error}") from None
-    except UnidentifiedImageError:  # which would name an object in memory
-        raise ImageError(f"cannot read {path} as a picture; PNG, JPEG, WebP, BMP and TIFF work") from None
     except Exception as error:  # a decoder raises whatever a damaged file makes it stumble over, TypeError among others
-        raise ImageError(f"cannot read {path} as a picture ({error}); PNG, JPEG, WebP, BMP and TIFF work") from error
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # it names no file
+        raise ImageError(f"cannot read {path} as a picture{reason}; PNG, JPEG, WebP, BMP and TIFF work") from error
 
 
 def load_image(path: str | os.PathLike) -> Tensor:

@@ -95,6 +95,8 @@ class Lpips:
     """LPIPS with AlexNet, version 0.1 (Zhang et al., arXiv 1801.03924), its authors' default.
 
     Tables on CelebA-Test are made with VGG in its place (the scripts of VQFR and PMRF say so): they do not compare.
+
+    content: of the file of its AlexNet, see `lpips_import.backbone`.
     """
 
     def __init__(self, content: bytes):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bfr_lite.official import WeightsError
+from bfr_lite.torch_files import larger_than_its_data
 
 NVIDIA_GROUP = "b4.mbstd.group_size"  # the entry that says how many pictures a discriminator compares
 
@@ -106,7 +107,7 @@ def _parameter(data: Tensor, requires_grad: bool, hooks: object) -> Tensor:
 
 def _tensor(storage, offset: int, size: tuple, stride: tuple, requires_grad: bool, hooks: object) -> Tensor:
     tensor = torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    if larger_than_its_data(tensor):
         raise pickle.UnpicklingError(f"a tensor {tuple(tensor.shape)} is larger than its data")
     return tensor
 

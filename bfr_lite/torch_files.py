@@ -68,6 +68,11 @@ def discriminator_state(content: Mapping) -> Mapping[str, Tensor] | None:
     return content.get("D", content.get("d"))
 
 
+def larger_than_its_data(tensor: Tensor) -> bool:
+    """Whether its numbers stand for one another, so that a file of few bytes makes very many of them."""
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+
+
 def tensors(state: object, expected: str) -> Mapping[str, Tensor]:
     """`state`, when it is a dictionary of named tensors of numbers that are all there."""
     if not isinstance(state, Mapping) or not state:
@@ -78,6 +83,6 @@ def tensors(state: object, expected: str) -> Mapping[str, Tensor]:
             raise WeightsError(f"expected {expected}, a dictionary of tensors, found {name!r}: {type(value).__name__}")
         if value.layout != torch.strided or value.is_meta or not value.is_floating_point():
             raise WeightsError(f"{name} is {value.dtype}, {value.layout}, on {value.device}; needs plain float numbers")
-        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        if larger_than_its_data(value):
             raise WeightsError(f"{name} {tuple(value.shape)} is larger than its data: a file of few bytes may say so")
     return state

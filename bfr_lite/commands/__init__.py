@@ -10,14 +10,17 @@ from collections.abc import Callable
 Subparsers = argparse._SubParsersAction
 
 
-COMMANDS = ("Cc", "Cs", "Cn", "Zl", "Zp")  # categories of Unicode: controls, no characters, line ends
+CONTROLS = ("Cc", "Cs", "Cn", "Zl", "Zp")  # categories of Unicode: controls, no characters, line ends
 DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # make text read backwards
 
 
 def printable(text: str) -> str:
     """`text` without what a terminal would obey: a stranger's file may have any name."""
-    obeyed = ((letter != "\n" and unicodedata.category(letter) in COMMANDS) or letter in DIRECTIONS for letter in text)
-    return "".join("\N{REPLACEMENT CHARACTER}" if one else letter for letter, one in zip(text, obeyed, strict=True))
+    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(letter) else letter for letter in text)
+
+
+def _obeyed(letter: str) -> bool:
+    return letter in DIRECTIONS or (letter != "\n" and unicodedata.category(letter) in CONTROLS)
 
 
 def seed(text: str) -> int:

@@ -40,7 +40,7 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
     Raises FileNotFoundError for an input that is not there and for a folder without pictures; ValueError
     where two pictures would become one file, one would replace itself, or a file must be kept.
     """
-    jobs: dict[Path, Path] = {}  # by output
+    jobs: list[Job] = []
     meeting: dict[str, Path] = {}  # to see two that become one file
     sources = dict.fromkeys(picture for path in inputs for picture in _pictures(path))
     stems = Counter(_on_any_disk(source.stem) for source in sources)
@@ -53,14 +53,14 @@ def plan(inputs: Sequence[Path], folder: Path, overwrite: bool) -> list[Job]:
         meeting[name] = source
         if target.exists() and target.samefile(source):
             raise ValueError(f"{target} would replace the picture it is made from: choose another --output")
-        jobs[target] = source
-    taken = [target for target in jobs if target.exists()]
+        jobs.append((source, target))
+    taken = [target for _, target in jobs if target.exists()]
     if taken and not overwrite:
         raise ValueError(
             f"{len(taken)} of {len(jobs)} outputs exist, the first is {taken[0]}: "
             "choose another --output, or replace them with --overwrite"
         )
-    return [(source, target) for target, source in jobs.items()]
+    return jobs
 
 
 def _on_any_disk(name: str) -> str:

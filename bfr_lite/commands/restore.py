@@ -133,9 +133,10 @@ def _about(found: Sequence[FoundFace], size: int) -> Facts:
         }
         for one in found
     ]
-    turned = [f"{round(one.yaw):+d}°/{round(one.pitch):+d}°" for one in found if not one.left_out]
+    kept = [one for one in found if not one.left_out]
+    turned = [f"{round(one.yaw):+d}°/{round(one.pitch):+d}°" for one in kept]
     remarks = [f"one left out, {one.left_out}" for one in found if one.left_out]
-    large = [one.shrunk(size) for one in found if not one.left_out and one.shrunk(size) > SOFT]
+    large = [times for one in kept if (times := one.shrunk(size)) > SOFT]
     remarks += [f"one shrunk {times:.1f} times to be restored: softer than a sharp photo" for times in large]
     restored = f"{len(turned)} face{'s' * (len(turned) > 1)} restored, yaw/pitch {', '.join(turned)}"
     return {"faces": faces, "summary": "; ".join([restored, *remarks])}

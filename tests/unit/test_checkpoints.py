@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from traps import Trap
 
 from bfr_lite import checkpoints
 from bfr_lite.checkpoints import (
@@ -408,15 +409,10 @@ def test_a_discriminator_is_no_generator(tmp_path):
 # Code in files
 
 
-class Trap:
+def trap_in(folder, function=os.system) -> Trap:
     """Unpickled without care, it makes the file `sprung`."""
-
-    def __init__(self, folder, function=os.system):
-        text = f"open({str(folder / 'sprung')!r}, 'w')" if function in (eval, exec) else f"touch {folder / 'sprung'}"
-        self.call = function, (text,)
-
-    def __reduce__(self):
-        return self.call
+    code = function in (eval, exec)
+    return Trap(function, f"open({str(folder / 'sprung')!r}, 'w')" if code else f"touch {folder / 'sprung'}")
 
 
 class Getattr:
@@ -443,11 +439,11 @@ class Outside:
 def test_tricks_with_code_are_refused_in_every_format(tmp_path, suffix, how):
     if how == "persistent id":
         written = io.BytesIO()
-        OutsideTrap(written, protocol=2).dump({"g_ema": Outside(Trap(tmp_path))})
+        OutsideTrap(written, protocol=2).dump({"g_ema": Outside(trap_in(tmp_path))})
         pickled = written.getvalue()
     else:
-        trap = {"eval": Trap(tmp_path, eval), "exec": Trap(tmp_path, exec), "getattr": Getattr()}.get(
-            how, OrderedDict(deep=OrderedDict(deeper=[Trap(tmp_path)]))
+        trap = {"eval": trap_in(tmp_path, eval), "exec": trap_in(tmp_path, exec), "getattr": Getattr()}.get(
+            how, OrderedDict(deep=OrderedDict(deeper=[trap_in(tmp_path)]))
         )
         pickled = pickle.dumps({"g_ema": {"input.input": trap}}, protocol=2)
     path = tmp_path / f"evil.{suffix}"
@@ -466,7 +462,7 @@ def test_tricks_with_code_are_refused_in_every_format(tmp_path, suffix, how):
 
 @pytest.mark.parametrize("how", ["pickle", "zip", "legacy"])
 def test_code_in_a_checkpoint_does_not_run(tmp_path, how):
-    path, content = tmp_path / "evil.pt", {"g_ema": {"input.input": torch.zeros(1)}, "extra": Trap(tmp_path)}
+    path, content = tmp_path / "evil.pt", {"g_ema": {"input.input": torch.zeros(1)}, "extra": trap_in(tmp_path)}
     if how == "pickle":
         path.write_bytes(pickle.dumps(content, protocol=2))  # the protocol torch uses
     else:
@@ -478,7 +474,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, how):
 
 
 def test_the_trap_would_spring(tmp_path):
-    pickle.loads(pickle.dumps(Trap(tmp_path)))
+    pickle.loads(pickle.dumps(trap_in(tmp_path)))
     assert (tmp_path / "sprung").exists()
 
 

@@ -10,6 +10,7 @@ import warnings
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from traps import Trap
 
 from bfr_lite import lpips_import, metrics
 from bfr_lite.imagenet import ImageNetFeatures
@@ -138,12 +139,8 @@ def test_with_its_backbone_lpips_is_used(no_backbone, monkeypatch):
 
 
 def test_code_in_the_backbone_does_not_run(no_backbone, monkeypatch, tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return os.system, (f"touch {tmp_path}/sprung",)
-
     content = io.BytesIO()
-    torch.save({"features.0.weight": Trap()}, content)
+    torch.save({"features.0.weight": Trap(os.system, f"touch {tmp_path}/sprung")}, content)
     put_backbone(content.getvalue(), no_backbone, monkeypatch)
     with pytest.raises(pickle.UnpicklingError):
         metrics.perceptual_metric()

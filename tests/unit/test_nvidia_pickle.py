@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from traps import Trap
 
 from bfr_lite.nvidia_pickle import NVIDIA_GROUP, read_networks
 from bfr_lite.official import WeightsError
@@ -65,16 +66,6 @@ def test_numpy_numbers_by_their_old_name_are_passed_over(nvidia, tmp_path):
     assert old != content
     (tmp_path / "n.pkl").write_bytes(old)
     assert set(read_networks(tmp_path / "n.pkl")["G_ema"]) == set(ENTRIES)
-
-
-class Trap:
-    """Unpickled without care, it calls `function`."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 @pytest.mark.parametrize(
