@@ -25,7 +25,7 @@ from bfr_lite.blur import blur, gaussian_kernels
 from bfr_lite.degradation_batched import low_resolution_stages
 from bfr_lite.degradation_params import NAMED_RANGES, DegradationError, DegradationParams, DegradationRanges
 from bfr_lite.images import check_images
-from bfr_lite.jpeg import jpeg, jpeg_differentiable, luma
+from bfr_lite.jpeg import jpeg_differentiable, luma, through_file
 from bfr_lite.layers import at_least_float32, full_precision
 from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 
@@ -134,7 +134,7 @@ class Degradation:
             return self.apply_differentiable(images, params)
         wide = at_least_float32(images)
         with full_precision(images):
-            done = _degrade(wide, params, jpeg)
+            done = _degrade(wide, params, lambda picture, quality: through_file(picture[0], quality)[None])
         if not return_stages:
             return torch.cat([stages["output"] for stages in done]).to(images)
         shown = {
@@ -185,7 +185,8 @@ def _degrade(images: Tensor, params: DegradationParams, codec: Codec) -> list[di
 
 def _degrade_one(picture: Tensor, one: DegradationParams, codec: Codec) -> dict[str, Tensor]:
     small = _shrink(picture, one)
-    noisy = (small + one.noise.item() / 255 * one.noise_pattern(*small.shape[-2:]).to(small)).clamp(0, 1)
+    pattern = one.noise_pattern(*small.shape[-2:]).to(small)
+    noisy = small.add(pattern, alpha=one.noise.item() / 255).clamp(0, 1)
     coded = codec(noisy, one.quality.item()) if one.quality.item() else noisy
     up = _resize(coded, picture.shape[-2:])
     return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
@@ -217,6 +218,8 @@ def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
 def _check_fit(images: Tensor, params: DegradationParams) -> None:
     if len(params) != len(images):
         raise DegradationError(f"parameters for {len(params)} pictures do not fit {len(images)} pictures")
+    if not 0 <= params.quality.min() <= params.quality.max() <= 100:
+        raise DegradationError(f"JPEG quality must lie in 1 to 100, 0 for none, got {params.quality.tolist()}")
 
 
 def _blur(images: Tensor, params: DegradationParams) -> Tensor:

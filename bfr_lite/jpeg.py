@@ -61,7 +61,7 @@ def jpeg(images: Tensor, quality: int | Tensor) -> Tensor:
     """
     check_images(images)
     qualities = _qualities(quality, len(images))
-    coded = [_through_file(image, q) for image, q in zip(images, qualities, strict=True)]
+    coded = [through_file(image, q) for image, q in zip(images, qualities, strict=True)]
     return torch.stack(coded).to(images)
 
 
@@ -193,7 +193,8 @@ def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:
     return torch.stack([quantisation_table(table, quality) for quality in qualities]).to(like)
 
 
-def _through_file(image: Tensor, quality: int) -> Tensor:
+def through_file(image: Tensor, quality: int) -> Tensor:
+    """`jpeg` of one picture (3, H, W), float32 on the CPU, without a look at what it is given."""
     planes = np.rint(255 * image.detach().float().cpu().numpy()).astype(np.uint8)
     pixels = cv2.merge(list(planes[::-1]))  # OpenCV has blue first
     _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *SAMPLING])

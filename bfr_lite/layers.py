@@ -147,8 +147,7 @@ class ModulatedConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, added: Tensor | None = None, factor: float = 1.0) -> Tensor:
         """x (B, in, H, W), w (B, w_dim) -> (B, out, H, W), twice the size when `up`.
 
-        The result is multiplied by `factor`; `added`, (out, H, W) or (1 or B, out, H, W), joins it in the same pass
-        over the memory.
+        The result is multiplied by `factor`; `added`, (1 or B, out, H, W), joins it in the same pass over the memory.
         """
         style = self.affine(w)
         weight = self.weight * self.gain

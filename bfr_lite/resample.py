@@ -17,6 +17,7 @@ from torch import Tensor
 from bfr_lite.blur import check_radius, gaussian_taps
 
 BLOCK = 64  # pixels that a block of rows spans, before or after: few hold few zeros, many keep a core busy
+WHOLE = 128  # pixels up to which zeros cost less than several blocks do
 
 
 class Block(NamedTuple):
@@ -50,7 +51,9 @@ def bicubic_bands(before: int, after: int) -> Bands:
     """Bands that resample `before` >= 1 pixels to `after` >= 1, with the weights of `bicubic_matrices`."""
     scale, blocks = torch.tensor(before / after, dtype=torch.float64), []
     reach = 2 * max(scale.item(), 1)
-    for there in torch.arange(after, dtype=scale.dtype).split(max(1, BLOCK * after // max(before, after))):
+    longer = max(before, after)
+    rows = after if longer <= WHOLE else max(1, BLOCK * after // longer)
+    for there in torch.arange(after, dtype=scale.dtype).split(rows):
         first, last = (scale * (there[[0, -1]] + 0.5)).tolist()
         start, stop = max(0, math.floor(first - reach)), min(before, math.ceil(last + reach))
         weights = _keys_cubic(torch.arange(start, stop, dtype=scale.dtype), there[:, None], scale)
@@ -82,9 +85,13 @@ def blurring_bands(before: int, after: int, sigma: float) -> Bands:
 def resample(images: Tensor, rows: Bands, columns: Bands) -> Tensor:
     """Resample (..., H, W) to (..., H', W') by bands for its rows (H to H') and columns (W to W'); differentiable."""
     parts = [weights.to(images) @ images[..., start : start + weights.shape[1], :] for start, weights in rows]
-    images = torch.cat(parts, dim=-2)
+    images = _joined(parts, dim=-2)
     parts = [images[..., start : start + weights.shape[1]] @ weights.T.to(images) for start, weights in columns]
-    return torch.cat(parts, dim=-1)
+    return _joined(parts, dim=-1)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]  # one part needs no copy
 
 
 def _keys_cubic(here: Tensor, there: Tensor, scale: Tensor) -> Tensor:

@@ -90,13 +90,15 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
         # leaky_relu(x) * sqrt(2) = leaky_relu(x * sqrt(2)), and multiplying what is small costs next to nothing
-        added = (self._noise(len(x), noise) * self.noise_strength + self.bias[:, None, None]) * math.sqrt(2)
-        return F.leaky_relu_(self.conv(x, w, added, math.sqrt(2)), 0.2)
+        added = (self._noise(len(x), noise) * self.noise_strength + self.bias) * math.sqrt(2)
+        # with a pixel's channels side by side, as x has them: adding across two layouts takes several times as long
+        return F.leaky_relu_(self.conv(x, w, added.movedim(-1, 1), math.sqrt(2)), 0.2)
 
     def _noise(self, batch: int, noise: torch.Generator | None) -> Tensor:
+        """Noise maps (1 or B, r, r, 1)."""
+        shape = (self.resolution, self.resolution, 1)
         if noise is None:
-            return self.noise_const
-        shape = (1, self.resolution, self.resolution)
+            return self.noise_const.view(1, *shape)
         drawn = draw_rows(lambda n: torch.randn(n, *shape, generator=noise, device=noise.device), batch, noise)
         return drawn.to(self.noise_const)
 

@@ -82,7 +82,7 @@ def grouped(layer: nn.Module, x: Tensor, w: Tensor) -> Tensor:
     return out.view(batch, -1, height, width)
 
 
-# The degradation, one picture (H, W, 3) uint8 at a time, by the parameters that our pipeline uses.
+# The degradation, one picture (H, W, 3) uint8 RGB at a time, by the parameters that our pipeline uses.
 
 
 def _kernel_size(one: DegradationParams) -> int:
@@ -90,7 +90,7 @@ def _kernel_size(one: DegradationParams) -> int:
 
 
 def opencv(picture: np.ndarray, one: DegradationParams) -> np.ndarray:
-    """The stages by OpenCV: anisotropic kernel, area shrink, float noise, JPEG, bicubic enlarge."""
+    """The stages by OpenCV: kernel, area shrink, noise, JPEG, bicubic enlarge in float, colour."""
     cv2.setNumThreads(1)
     side = picture.shape[0]
     size = _kernel_size(one)
@@ -105,38 +105,49 @@ def opencv(picture: np.ndarray, one: DegradationParams) -> np.ndarray:
     noise = np.random.default_rng(one.seed.item()).standard_normal(image.shape, dtype=np.float32)
     image = ((image + one.noise.item() / 255 * noise).clip(0, 1) * 255).round().astype(np.uint8)
     _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, one.quality.item()])
-    return cv2.resize(cv2.imdecode(code, cv2.IMREAD_COLOR), (side, side), interpolation=cv2.INTER_CUBIC)
+    image = cv2.imdecode(code, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    if one.shift.any():
+        image = (image + one.shift.numpy() / 255).clip(0, 1)
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) if one.grey.any() else image
 
 
 def albumentations(size: int) -> Callable[[np.ndarray, DegradationParams], np.ndarray]:
-    """The stages by albumentations: AdvancedBlur, Resize, GaussNoise, ImageCompression, Resize."""
+    """The stages by albumentations: AdvancedBlur, Resize, GaussNoise, ImageCompression, Resize, RGBShift, ToGray.
+
+    All in 8 bits, which is faster than in float.
+    """
     library = importlib.import_module("albumentations")
     cv2.setNumThreads(1)
 
     def degrade(picture: np.ndarray, one: DegradationParams) -> np.ndarray:
         low, quality = low_size(size, one.down.item()), one.quality.item()
         sigmas, std = (one.sigma_x.item(), one.sigma_y.item()), one.noise.item() / 255
-        pipeline = library.Compose(
-            [
-                library.AdvancedBlur(
-                    blur_limit=(_kernel_size(one),) * 2,
-                    sigma_x_limit=(sigmas[0],) * 2,
-                    sigma_y_limit=(sigmas[1],) * 2,
-                    p=1,
-                ),
-                library.Resize(low, low, interpolation=cv2.INTER_AREA),
-                library.GaussNoise(std_range=(std, std), p=1),
-                library.ImageCompression(quality_range=(quality, quality), p=1),
-                library.Resize(size, size, interpolation=cv2.INTER_CUBIC),
-            ]
+        blur = library.AdvancedBlur(
+            blur_limit=(_kernel_size(one),) * 2,
+            sigma_x_limit=(sigmas[0],) * 2,
+            sigma_y_limit=(sigmas[1],) * 2,
+            p=1,
         )
-        return pipeline(image=picture)["image"]
+        stages = [
+            blur,
+            library.Resize(low, low, interpolation=cv2.INTER_AREA),
+            library.GaussNoise(std_range=(std, std), p=1),
+            library.ImageCompression(quality_range=(quality, quality), p=1),
+            library.Resize(size, size, interpolation=cv2.INTER_CUBIC),
+        ]
+        if one.shift.any():
+            stages.append(library.RGBShift(*((value, value) for value in one.shift[0].tolist()), p=1))
+        if one.grey.any():
+            stages.append(library.ToGray(p=1))
+        return library.Compose(stages)(image=picture)["image"]
 
     return degrade
 
 
 def kornia(pictures: Tensor, params: DegradationParams) -> Tensor:
-    """The stages by kornia: own Gaussian each, resize, noise, differentiable JPEG (it has no other), resize."""
+    """The stages by kornia: own Gaussian each, resize, noise, differentiable JPEG (it has no other), resize, colour."""
+    color = importlib.import_module("kornia.color")
     enhance = importlib.import_module("kornia.enhance")
     filters = importlib.import_module("kornia.filters")
     geometry = importlib.import_module("kornia.geometry.transform")
@@ -150,5 +161,8 @@ def kornia(pictures: Tensor, params: DegradationParams) -> Tensor:
         image = (image + one.noise.item() / 255 * torch.randn(image.shape, generator=rng)).clamp(0, 1)
         padded = nn.functional.pad(image, (0, -low % 16, 0, -low % 16), mode="replicate")
         image = enhance.jpeg_codec_differentiable(padded, one.quality.float())[..., :low, :low]
-        done.append(geometry.resize(image, (side, side), interpolation="bicubic"))
+        image = geometry.resize(image, (side, side), interpolation="bicubic").clamp(0, 1)
+        if one.shift.any():
+            image = (image + one.shift[:, :, None, None] / 255).clamp(0, 1)
+        done.append(color.rgb_to_grayscale(image).expand_as(image) if one.grey.any() else image)
     return torch.cat(done)
