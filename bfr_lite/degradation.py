@@ -32,7 +32,7 @@ from bfr_lite.resample import bicubic_bands, blurring_bands, resample
 PUBLISHED_SIZE = 512  # published blur sigmas and landmark distances are in pixels of a picture this large
 SMALLEST_SIDE = 4  # pixels; no picture is shrunk below this
 MILDEST_JPEG = 95
-Codec = Callable[[Tensor, int], Tensor]
+Codec = Callable[[Tensor, float], Tensor]
 DRAWS = 13  # random numbers per picture, always all drawn, so that ranges can change and the luck stay
 
 
@@ -134,7 +134,7 @@ class Degradation:
             return self.apply_differentiable(images, params)
         wide = at_least_float32(images)
         with full_precision(images):
-            done = _degrade(wide, params, lambda picture, quality: through_file(picture[0], quality)[None])
+            done = _degrade(wide, params, _through_file)
         if not return_stages:
             return torch.cat([stages["output"] for stages in done]).to(images)
         shown = {
@@ -192,6 +192,10 @@ def _degrade_one(picture: Tensor, one: DegradationParams, codec: Codec) -> dict[
     return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
 
 
+def _through_file(picture: Tensor, quality: float) -> Tensor:
+    return through_file(picture[0], int(quality))[None].to(picture)
+
+
 def _shrink(picture: Tensor, one: DegradationParams) -> Tensor:
     """Blur and shrink one picture (1, 3, H, W).
 
@@ -218,8 +222,8 @@ def _degrade_together(images: Tensor, params: DegradationParams) -> Tensor:
 def _check_fit(images: Tensor, params: DegradationParams) -> None:
     if len(params) != len(images):
         raise DegradationError(f"parameters for {len(params)} pictures do not fit {len(images)} pictures")
-    if not 0 <= params.quality.min() <= params.quality.max() <= 100:
-        raise DegradationError(f"JPEG quality must lie in 1 to 100, 0 for none, got {params.quality.tolist()}")
+    if not all(0 <= one <= 100 and one == round(one) for one in params.quality.tolist()):
+        raise DegradationError(f"JPEG quality must be whole, 1 to 100, or 0 for none; got {params.quality.tolist()}")
 
 
 def _blur(images: Tensor, params: DegradationParams) -> Tensor:

@@ -194,7 +194,7 @@ def _tables(table: Tensor, qualities: list[int], like: Tensor) -> Tensor:
 
 
 def through_file(image: Tensor, quality: int) -> Tensor:
-    """`jpeg` of one picture (3, H, W), float32 on the CPU, without a look at what it is given."""
+    """`jpeg` of one picture (3, H, W), without its checks; returns float32 on the CPU, whatever is given."""
     planes = np.rint(255 * image.detach().float().cpu().numpy()).astype(np.uint8)
     pixels = cv2.merge(list(planes[::-1]))  # OpenCV has blue first
     _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *SAMPLING])

@@ -91,7 +91,7 @@ def test_blur_is_the_convolution_with_the_kernel(portrait):
 
 
 def test_fourier_lengths_have_small_factors():
-    assert [fast_length(n) for n in (1, 7, 64, 146, 148, 592, 601)] == [8, 8, 64, 160, 160, 600, 640]
+    assert [fast_length(n) for n in (1, 7, 64, 146, 148, 592, 601, 2048)] == [8, 8, 64, 160, 160, 600, 640, 2048]
 
 
 def test_blur_too_wide_for_the_picture(portrait):
@@ -470,6 +470,21 @@ def test_parameters_for_another_batch(portrait):
     degradation = Degradation.named("gfpgan", 64)
     with pytest.raises(DegradationError, match="2 pictures do not fit 1"):
         degradation.apply(portrait, degradation.sample(2, seeded()))
+
+
+@pytest.mark.parametrize("quality", [101.0, -1.0, 50.5, math.nan])
+@pytest.mark.parametrize("way", ["apply", "apply_differentiable"])
+def test_a_quality_that_jpeg_does_not_know_is_refused(portrait, quality, way):
+    degradation = Degradation.super_resolution(4, 64)
+    params = replace(degradation.sample(1, seeded()), quality=torch.tensor([quality]))
+    with pytest.raises(DegradationError, match="whole, 1 to 100, or 0 for none"):
+        getattr(degradation, way)(portrait, params)
+
+
+def test_double_precision_stays(portrait):
+    degradation = Degradation(replace(NAMED_RANGES["codeformer"], jpeg=(50, 50)), 64)
+    stages = degradation.apply(portrait.double(), degradation.sample(1, seeded()), return_stages=True)
+    assert {stage.dtype for stage in stages.values()} == {torch.float64}
 
 
 @pytest.mark.parametrize(
