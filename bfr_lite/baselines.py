@@ -11,8 +11,8 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, richards
 from torch import Tensor
 
 from bfr_lite.blur import gaussian_kernels
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation, DegradationParams, DegradationRanges
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import check_images
 from bfr_lite.metrics import psnr
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from bfr_lite.alignment import mouth_width
 from bfr_lite.baselines import Method
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import PUBLISHED_SIZE, SMALLEST_SIDE, Degradation
 from bfr_lite.degradation_params import DegradationParams, DegradationRanges
 from bfr_lite.evaluation import Table, evaluate, markdown_table, measured_mean
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.metrics import Metric
 from bfr_lite.restorer import Restorer
 

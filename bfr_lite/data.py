@@ -3,166 +3,19 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from bfr_lite.alignment import FaceError, align, estimate_yaw
-from bfr_lite.archives import Archive, TarArchive, ZipArchive
+from bfr_lite.archives import TarArchive, ZipArchive
 from bfr_lite.checkpoints import load_generator
 from bfr_lite.congress import aligned_portraits
-from bfr_lite.faces import FaceDetector
+from bfr_lite.face_sets import SPLITS, ArchiveFaces, DataError, FaceDataset, FolderFaces, StoredFaces, SyntheticFaces
 from bfr_lite.files import PICTURE_SUFFIXES
-from bfr_lite.images import decoded, load_image, pil_to_tensor, resize, tensor_to_uint8
-from bfr_lite.stylegan2 import Generator
 
 KINDS = ("synthetic", "congress", "folder")
-SPLITS = ("train", "test")
 ARCHIVES = "a .zip, a .tar or a pattern such as shards/*.tar (unpack a .tar.gz)"
-
-
-class DataError(ValueError):
-    """Faces that cannot be had as asked for; the message says what was given and what would work."""
-
-
-class FaceDataset(Dataset[Tensor], ABC):
-    """Faces, each (3, size, size) float32 RGB in [0, 1].
-
-    origin: where they come from, for a weight's card. names: N strings. size: in pixels. landmarks: (N, 5, 2) in
-    pixels of these faces, in the order of `faces.Face`, or None where unknown. yaw: (N,) in degrees as
-    `alignment.estimate_yaw` has it, or None.
-    """
-
-    landmarks: Tensor | None = None
-    yaw: Tensor | None = None
-
-    def __init__(self, origin: str, names: Sequence[str], size: int):
-        self.origin = origin
-        self.names = list(names)
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.batch([index])[0]
-
-    def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
-        """Faces (B, 3, size, size) at ``indices`` (B,), negative ones counting from the end.
-
-        Raises IndexError for an index outside the set.
-        """
-        numbers = torch.as_tensor(indices, dtype=torch.int64)
-        if not len(numbers):
-            return torch.zeros(0, 3, self.size, self.size)
-        if ((numbers < -len(self)) | (numbers >= len(self))).any():
-            raise IndexError(f"index out of range: got {numbers.tolist()}, the set holds {len(self)} faces")
-        return self._faces(numbers % len(self))
-
-    @abstractmethod
-    def _faces(self, numbers: Tensor) -> Tensor:
-        """Faces (B, 3, size, size) at ``numbers`` (B,), all in [0, N)."""
-
-
-class StoredFaces(FaceDataset):
-    """Faces held in memory; ``images_uint8``: (N, 3, size, size)."""
-
-    def __init__(self, origin: str, images_uint8: Tensor, names: Sequence[str], landmarks: Tensor):
-        super().__init__(origin, names, images_uint8.shape[-1])
-        self.images_uint8 = images_uint8
-        self.landmarks = landmarks
-        self.yaw = torch.from_numpy(estimate_yaw(landmarks.numpy())).float()
-
-    def _faces(self, numbers: Tensor) -> Tensor:
-        return self.images_uint8[numbers].float() / 255
-
-
-class SyntheticFaces(FaceDataset):
-    """Samples of a prior, drawn when asked for.
-
-    Face i of a seed and split is the same whatever the count and the batch it is drawn in, but for rounding
-    in the last bits. truncation: in [0, 1], how far the codes may lie from the mean; the lower, the more
-    alike and the more ordinary the faces (StyleGAN, Karras et al., CVPR 2019, appendix B).
-    """
-
-    def __init__(self, generator: Generator, count: int, size: int, seed: int, split: str, truncation: float):
-        names = [f"{split}-{seed}-{index:06d}" for index in range(count)]
-        super().__init__(f"samples of a prior, {split} split, seed {seed}", names, size)
-        if generator.size < size:
-            raise DataError(f"size is {size}, but this prior draws {generator.size} px: ask for that or less")
-        self.generator = generator.eval().requires_grad_(False)
-        self.truncation = truncation
-        self._stream = (seed, SPLITS.index(split))
-
-    @torch.no_grad()
-    def _faces(self, numbers: Tensor) -> Tensor:
-        z = torch.stack([self._z(number) for number in numbers.tolist()])
-        ws = self.generator.map(z, truncation=self.truncation)
-        return resize(self.generator(ws).clamp(0, 1), self.size)
-
-    def _z(self, number: int) -> Tensor:
-        # torch's CPU generator keeps 32 bits of a seed; the hash spreads seed, split and number over them.
-        (seed,) = np.random.SeedSequence((*self._stream, number)).generate_state(1)
-        return torch.randn(self.generator.z_dim, generator=torch.Generator().manual_seed(int(seed)))
-
-
-class FolderFaces(FaceDataset):
-    """Picture files, read when asked for; the names are their paths within the folder.
-
-    align: find the largest face and bring it into the FFHQ position; else the pictures are faces already, and
-    are cropped to the central square and resized. Raises ImageError for a file that is no picture, FaceError
-    for a picture without a face; both name the file.
-    """
-
-    def __init__(self, folder: Path, files: Sequence[Path], size: int, align: bool):
-        super().__init__(f"folder {folder.name}", [file.relative_to(folder).as_posix() for file in files], size)
-        self.files = list(files)
-        self._detector = FaceDetector() if align else None
-
-    def _faces(self, numbers: Tensor) -> Tensor:
-        return torch.stack([self._face(self.files[number]) for number in numbers.tolist()])
-
-    def _face(self, file: Path) -> Tensor:
-        image = load_image(file)
-        if self._detector is None:
-            return _square(image, self.size)
-        picture = tensor_to_uint8(image)
-        found = self._detector.detect(picture)
-        if not found:
-            raise FaceError(f"no face found in {file}: remove it, or give align=False if it is one already")
-        return align(picture, found[0].landmarks, self.size)
-
-
-class ArchiveFaces(FaceDataset):
-    """Pictures of faces inside a zip file or tar files, read when asked for, cropped and resized.
-
-    Raises ArchiveError for a damaged archive, ImageError for a file that is no picture; both name the file.
-    """
-
-    def __init__(self, path: Path, archive: Archive, count: int | None, size: int):
-        super().__init__(f"archive {path.name}", archive.names[:count], size)
-        self.path, self.archive = path, archive
-
-    def _faces(self, numbers: Tensor) -> Tensor:
-        return torch.stack([self._face(number) for number in numbers.tolist()])
-
-    def _face(self, number: int) -> Tensor:
-        with decoded(self.archive.read(number), f"{self.names[number]} in {self.path}") as picture:
-            return _square(pil_to_tensor(picture), self.size)
-
-
-def _square(image: Tensor, size: int) -> Tensor:
-    """The central square of ``image`` (3, H, W), resized to (3, size, size)."""
-    height, width = image.shape[1:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resize(image[None, :, top : top + side, left : left + side], size)[0]
 
 
 def load_faces(

@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bfr_lite.baselines import Method, resampled
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation, DegradationParams
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.metrics import Metric, offline_metrics
 from bfr_lite.restorer import Restorer
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from bfr_lite import Restorer, preset
 from bfr_lite.checkpoints import save_weights
-from bfr_lite.data import StoredFaces
 from bfr_lite.download import MissingFileError
+from bfr_lite.face_sets import StoredFaces
 
 
 @pytest.fixture(scope="session")

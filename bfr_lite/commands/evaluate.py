@@ -15,9 +15,9 @@ from bfr_lite.commands import Subparsers, command_parser, seed
 if TYPE_CHECKING:
     from bfr_lite.baselines import Method
     from bfr_lite.benchmark import Benchmark
-    from bfr_lite.data import FaceDataset
     from bfr_lite.degradation import Degradation
     from bfr_lite.evaluation import Table
+    from bfr_lite.face_sets import FaceDataset
     from bfr_lite.restorer import Restorer
 
 EXAMPLE = """

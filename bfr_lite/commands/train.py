@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bfr_lite.commands import Subparsers, command_parser, seed, train_landmarks
 
 if TYPE_CHECKING:
-    from bfr_lite.data import FaceDataset
+    from bfr_lite.face_sets import FaceDataset
     from bfr_lite.training.loop import RunConfig
     from bfr_lite.training.recipes import Result, Stage
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.degradation_params import DegradationParams
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import resize
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator

@@ -15,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bfr_lite.checkpoints import save_weights
-from bfr_lite.data import FaceDataset, load_faces
+from bfr_lite.data import load_faces
 from bfr_lite.degradation import Degradation, degrade
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.landmarks import MIRRORED, LandmarkConfig, LandmarkNet
 from bfr_lite.machine import hardware, versions
 from bfr_lite.training.augment import Misalignment, random_similarity

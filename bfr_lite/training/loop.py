@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bfr_lite.checkpoints import WeightsError, network_path
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.files import discard_leftovers, sole_writer
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
@@ -64,8 +65,9 @@ class RunConfig:
 
 
 class Task(Protocol):
-    """What the loop trains: networks and optimisers by name, a step, a picture of the progress."""
+    """What the loop trains: networks and optimisers by name, the faces, a step, a picture of the progress."""
 
+    faces: FaceDataset
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -162,6 +164,10 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
         for module in task.modules.values():
             checkpoint_blocks(module)
     log = CsvLog(folder / "log.csv", keep_until=done) if main else None
+
+    def indices(step: int) -> Tensor:
+        return batch_indices(run_config.seed, step, run_config.batch, dataset_length)[index::count]
+
     with (
         _stop_requested() as stop,
         tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=None if main else True) as bar,
@@ -169,8 +175,9 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
         stopped = False
         while done < total and not stopped:
             set_learning_rates(task, cooled(done, total, run_config.cooldown))
-            indices = batch_indices(run_config.seed, done, run_config.batch, dataset_length)[index::count]
-            report = task.step(done, indices, step_rng(run_config.seed, done, index, count))
+            if done + 1 < total:
+                task.faces.expect(indices(done + 1))  # read while the device computes
+            report = task.step(done, indices(done), step_rng(run_config.seed, done, index, count))
             report, stopped = agreed(report, stop.is_set(), accelerator)
             done += 1
             bar.update()

@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import grid, resize
 from bfr_lite.training.augment import vary
 from bfr_lite.training.batches import damaged, draw_portraits

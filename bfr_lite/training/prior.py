@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit, load_discriminator, load_generator
-from bfr_lite.data import FaceDataset
 from bfr_lite.discriminator import Discriminator
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import grid
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import GANConfig, Generator

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from bfr_lite.checkpoints import load_discriminator, load_generator, save_weights
-from bfr_lite.data import FaceDataset
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.machine import hardware, versions
 from bfr_lite.presets import Preset
 from bfr_lite.training.log import whole_rows

@@ -20,9 +20,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from bfr_lite.checkpoints import fit
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.discriminator import Discriminator
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
 from bfr_lite.images import grid, resize
 from bfr_lite.presets import Preset

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bfr_lite.benchmark import BASELINE, Benchmark, conditions
-from bfr_lite.data import FaceDataset
 from bfr_lite.evaluation import Table, bootstrap_interval, comparison, measured_mean
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.metrics import Metric, psnr
 from bfr_lite.plots import COLOURS, encode, encode_image
 from bfr_lite.restorer import Restorer

@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from bfr_lite import load_faces
-from bfr_lite.data import FaceDataset
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.frechet import FaceFeatures, frechet_distance
 from bfr_lite.machine import hardware, keep_freed_memory
 from bfr_lite.stylegan2 import GANConfig, Generator

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from bfr_lite import load_faces, load_generator, preset
-from bfr_lite.data import FaceDataset
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.training.loop import Task, agreed, batch_indices, step_rng
 from bfr_lite.training.prior import PriorConfig, PriorTask
 from bfr_lite.training.processes import accelerated

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from bfr_lite import archives
 from bfr_lite.archives import ArchiveError
-from bfr_lite.data import DataError, load_faces
+from bfr_lite.data import load_faces
+from bfr_lite.face_sets import DataError
 from bfr_lite.images import ImageError, save_image
 
 

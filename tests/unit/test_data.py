@@ -1,5 +1,7 @@
 """Every kind of faces loads, stays the same, and says what is wrong when it cannot."""
 
+import pickle
+
 import numpy as np
 import pytest
 import skimage.data
@@ -9,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from bfr_lite import congress, data
 from bfr_lite.alignment import FaceError, estimate_yaw, template
-from bfr_lite.data import DataError, load_faces
+from bfr_lite.data import load_faces
 from bfr_lite.download import DamagedFileError, MissingFileError
+from bfr_lite.face_sets import DataError, FolderFaces
 from bfr_lite.images import ImageError
 
 
@@ -178,6 +181,38 @@ def test_a_corrupt_picture_is_named_when_it_is_read(folder):
     faces = load_faces("folder", folder, size=16)
     with pytest.raises(ImageError, match=r"b\.png"):
         faces[1]
+
+
+def test_expected_faces_are_read_beforehand_and_once(folder, monkeypatch):
+    faces, read = load_faces("folder", folder, size=16), []
+    plain = faces.batch(range(len(faces)))
+    face = FolderFaces._face
+    monkeypatch.setattr(FolderFaces, "_face", lambda self, number: read.append(number) or face(self, number))
+    faces.expect([0, -1])
+    torch.testing.assert_close(faces.batch([0, -1]), plain[[0, -1]], atol=0, rtol=0)
+    assert sorted(read) == [0, len(faces) - 1]
+    faces.batch([0])  # kept for one asking only
+    assert sorted(read) == [0, 0, len(faces) - 1]
+    with pytest.raises(IndexError):
+        faces.expect([len(faces)])
+
+
+def test_what_a_face_fails_with_is_said_when_it_is_asked_for(folder):
+    (folder / "broken.png").write_bytes(b"no picture")
+    faces = load_faces("folder", folder, size=16)
+    faces.expect(range(len(faces)))
+    faces.batch([faces.names.index("broken.png") - 1])
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        faces.batch([faces.names.index("broken.png")])
+
+
+def test_a_set_that_is_reading_can_be_copied_to_another_process(folder):
+    faces = load_faces("folder", folder, size=16)
+    faces.expect([0, 1])
+    for workers in (1, 2):
+        (batch,) = DataLoader(faces, sampler=[0, 1], batch_size=2, num_workers=workers)
+        assert torch.equal(batch, faces.batch([0, 1]))
+    assert torch.equal(pickle.loads(pickle.dumps(faces)).batch([1]), faces.batch([1]))
 
 
 def test_a_folder_can_be_aligned_and_loaded_by_processes(congress_root, tmp_path):

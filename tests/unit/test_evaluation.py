@@ -8,9 +8,9 @@ import torch
 
 from bfr_lite import metrics
 from bfr_lite.baselines import DEFAULTS
-from bfr_lite.data import FaceDataset
 from bfr_lite.degradation import Degradation
 from bfr_lite.evaluation import Table, bootstrap_interval, comparison, evaluate, markdown_table, sample_damage
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 

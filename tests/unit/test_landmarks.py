@@ -10,7 +10,7 @@ from bfr_lite import cli
 from bfr_lite.alignment import template
 from bfr_lite.astronaut import astronaut
 from bfr_lite.checkpoints import SHIPPED, read_card, save_weights
-from bfr_lite.data import FaceDataset
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import ImageError, resize
 from bfr_lite.landmarks import MIRRORED, LandmarkConfig, LandmarkNet
 from bfr_lite.training.augment import Misalignment

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bfr_lite.alignment import estimate_pitch, estimate_yaw, template
-from bfr_lite.data import StoredFaces
+from bfr_lite.face_sets import StoredFaces
 from bfr_lite.pose import MOST_PITCH, MOST_YAW, turn
 from bfr_lite.training import batches
 from bfr_lite.training.augment import random_turn

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generator, read_card
-from bfr_lite.data import FaceDataset
+from bfr_lite.face_sets import FaceDataset
 from bfr_lite.files import sole_writer
 from bfr_lite.layers import downsample
 from bfr_lite.presets import preset
@@ -56,6 +56,15 @@ def load_tiny_prior():
     from bfr_lite.stylegan2 import Generator
 
     return Generator(TINY.gan, torch.Generator().manual_seed(3))
+
+
+def test_the_faces_of_the_next_step_are_announced(tmp_path):
+    task, asked, announced = prior_task(), [], []
+    task.faces.expect = announced.append
+    step = task.step
+    task.step = lambda number, indices, rng: asked.append(indices) or step(number, indices, rng)
+    run(task, RunConfig(tmp_path, images=12, batch=4), 20, task.accelerator)
+    assert [one.tolist() for one in announced] == [one.tolist() for one in asked[1:]] and len(asked) == 3
 
 
 def state_of(task) -> dict[str, torch.Tensor]:
