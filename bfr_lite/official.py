@@ -109,8 +109,12 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
         raise WeightsError(f"a generator of {max(widths)} px, {z_dim}, {w_dim} and {widths} numbers is none we know")
     size, bilinear = max(widths), "enlarges_bilinearly" in generator
     config = GANConfig(size, z_dim, w_dim, len(layers), widths[size] * size, max(widths.values()), bilinear=bilinear)
-    if any(config.channels(resolution) != width for resolution, width in widths.items()):
-        raise WeightsError(f"channels {widths} do not follow min(channel_base / resolution, channel_max)")
+    for resolution, width in widths.items():
+        if width != (fits := config.channels(resolution)):
+            raise WeightsError(
+                f"blocks.{resolution}.conv.conv.weight has {width} channels where {fits} would fit those of the other "
+                f"blocks, {widths}: min(channel_base / resolution, channel_max)"
+            )
     return config
 
 

@@ -2,8 +2,9 @@
 
 make bench, or: python data/benchmarks/speed.py [--quick] [--output FOLDER]
 
-Ours and theirs take turns, and a ratio is the median over the turns: a machine that slows down slows both. Rows "per
-core" run on one thread and count processor seconds; the others count seconds on the clock, so keep the machine idle.
+Ours and theirs take turns, and a ratio is the median over the turns: a machine that slows down slows both. What is
+compared runs on one thread and counts processor seconds; restoring, memory and the start run on two, by the clock, so
+keep the machine idle.
 A package that is not installed leaves its row empty and is named. `--quick` shows on tiny sizes that all of it runs,
 but for torch.compile, which takes minutes.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -34,6 +36,8 @@ from bfr_lite.restorer import Restorer
 from bfr_lite.stylegan2 import GANConfig, Generator
 
 FOLDER = Path(__file__).parent
+THREADS = min(2, os.cpu_count() or 1)  # of what is not measured per core
+CASES = [*((name, batch) for name in ("tiny", "lite") for batch in (1, 4, 16)), ("full", 1), ("full", 2)]  # restored
 PACKAGES = ("stylegan2_pytorch", "labml-nn", "albumentations", "kornia", "opencv-python-headless")
 Row = dict[str, str | float | None]
 Task = Callable[[], object]
@@ -89,7 +93,7 @@ def without_gradient(draw: Task) -> Task:
 def generators(quick: bool, missing: list[str]) -> list[Row]:
     """Ours against other StyleGAN2 generators with as many channels, and the two forms of modulation.
 
-    Each convolution is measured without modulation, too: no form of it can be faster.
+    Each convolution is measured without modulation, too: what scaling inputs can reach at most.
     """
     rows = []
     for size, batch in ((16, 2),) if quick else ((64, 8), (128, 8), (256, 4)):
@@ -119,7 +123,10 @@ def generators(quick: bool, missing: list[str]) -> list[Row]:
         textbook: Task = lambda layer=layer, x=x, w=w: rivals.grouped(layer, x, w)  # noqa: E731
         bare: Task = lambda layer=layer, x=near: F.conv2d(x, layer.weight, padding=1)  # noqa: E731
         drawing, training = {"grouped": without_gradient(textbook)}, {"grouped": train(layer, textbook)}
-        for what, task, goal in (("modulated convolution", scaled, 1.5), ("convolution alone", bare, None)):
+        for what, task, goal in (
+            ("modulated convolution", scaled, 1.5),
+            ("convolution without modulation", bare, None),
+        ):
             rows += compare(f"{what}, {size} px", without_gradient(task), drawing, repeats, goal)
             rows += compare(f"{what}, {size} px, training step", train(layer, task), training, repeats, goal)
     return rows
@@ -150,19 +157,18 @@ def degradations(quick: bool, missing: list[str]) -> list[Row]:
     return rows
 
 
-def restoring(quick: bool, threads: int) -> list[Row]:
+def restoring(quick: bool) -> list[Row]:
     """`Restorer.restore`: milliseconds a face by network and batch size."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(THREADS)
     targets = {("lite", 1): "< 60", ("lite", 16): "< 35"}
-    cases = [("tiny", 1)] if quick else [("tiny", 1), ("tiny", 16), *(("lite", b) for b in (1, 4, 16)), ("full", 1)]
     rows = []
-    for name, batch in cases:
+    for name, batch in CASES[:1] if quick else CASES:
         restorer = Restorer.from_pretrained("lite") if name == "lite" else Restorer(preset(name)).eval()
         faces = torch.rand(batch, 3, restorer.preset.size, restorer.preset.size)
-        repeats = 1 if quick or name == "full" else 7
+        repeats = 1 if quick else 3 if name == "full" else 7
         task: Task = lambda restorer=restorer, faces=faces: restorer.restore(faces)  # noqa: E731
         seconds = statistics.median(take_turns({"ours": task}, repeats, time.perf_counter)["ours"])
-        what = f"restore, {name} {restorer.preset.size} px, batch {batch}, {threads} threads"
+        what = f"restore, {name} {restorer.preset.size} px, batch {batch}, {THREADS} threads"
         rows.append(row(what, 1000 * seconds / batch, "ms/face", target=targets.get((name, batch))))
     return rows
 
@@ -175,13 +181,13 @@ def memory(quick: bool) -> list[Row]:
     if not sys.platform.startswith("linux"):
         return []
     rows = []
-    for name, batch in [("tiny", 1)] if quick else [("tiny", 1), ("lite", 1), ("lite", 16), ("full", 1)]:
+    for name, batch in CASES[:1] if quick else CASES:
         code = (
             "import torch; from bfr_lite.restorer import Restorer; from bfr_lite.presets import preset; "
             f"r = Restorer(preset({name!r})).eval(); r.restore(torch.rand({batch}, 3, r.preset.size, r.preset.size)); "
             "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"  # KiB
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = _python("-c", code)
         rows.append(row(f"peak memory, restore, {name}, batch {batch}", float(done.stdout) / 1024, "MiB"))
     return rows
 
@@ -210,11 +216,13 @@ def flops(quick: bool, missing: list[str]) -> list[Row]:
             compiled = torch.compile(generator)
             steps["lite by torch.compile"] = train(generator, lambda compiled=compiled, ws=ws: compiled(ws))
         seconds = take_turns({"plain": plain, **steps}, 1 if quick else 7, time.process_time)
-        most = per_plain / statistics.median(seconds["plain"])
+        rates = {key: [per_step / one for one in seconds[key]] for key in steps}
+        most = [per_plain / one for one in seconds["plain"]]
         for key in steps:
-            rate = per_step / statistics.median(seconds[key])
+            ratio = statistics.median(rate / best for rate, best in zip(rates[key], most, strict=True))
+            facts = {"theirs": statistics.median(most), "ratio": ratio, "target": ">= 0.6 x"}
             what = f"generator training step, {key}, batch {batch}, against a plain convolution of {channels} channels"
-            rows.append(row(what, rate, "GFLOP/s", theirs=most, ratio=rate / most, target=">= 0.6 x"))
+            rows.append(row(what, statistics.median(rates[key]), "GFLOP/s", **facts))
     return rows
 
 
@@ -228,10 +236,7 @@ def _operations(task: Task) -> int:
 def cold_start(quick: bool) -> list[Row]:
     """Seconds from nothing: whole processes; `import bfr_lite` with torch already there."""
     code = "import torch, time; t = time.perf_counter(); import bfr_lite; print(time.perf_counter() - t)"
-    imported = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(1 if quick else 3)
-    ]
+    imported = [float(_python("-c", code).stdout) for _ in range(1 if quick else 3)]
     rows = [row("import bfr_lite, torch loaded", statistics.median(imported), "s", target="< 0.3")]
     first = (
         "import torch; from bfr_lite import Restorer; Restorer.from_pretrained('lite').restore(torch.rand(3, 128, 128))"
@@ -240,10 +245,17 @@ def cold_start(quick: bool) -> list[Row]:
         ("bfr-lite --help", ["-m", "bfr_lite", "--help"], "< 0.5"),
         ("first restored face, whole process", ["-c", first], "< 4"),
     ):
-        task: Task = lambda c=command: subprocess.run([sys.executable, *c], capture_output=True, check=True)  # noqa: E731
+        task: Task = lambda c=command: _python(*c)  # noqa: E731
         seconds = take_turns({"ours": task}, 1 if quick else 3, time.perf_counter)["ours"]
         rows.append(row(what, statistics.median(seconds), "s", target=target))
     return rows
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A Python process of its own, with as many threads as are measured here."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
 
 
 def installed() -> dict[str, str]:
@@ -275,15 +287,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder of speed.json and speed.md")
     options = parser.parse_args()
     keep_freed_memory()  # for all alike
-    threads, missing = torch.get_num_threads(), []
+    missing: list[str] = []
+    torch.set_num_threads(THREADS)
     machine = f"{hardware()}, {torch.backends.cpu.get_cpu_capability()}"
     rows = generators(options.quick, missing) + degradations(options.quick, missing) + flops(options.quick, missing)
-    rows += restoring(options.quick, threads) + memory(options.quick) + cold_start(options.quick)
+    rows += restoring(options.quick) + memory(options.quick) + cold_start(options.quick)
     report = {
         "command": f"python data/benchmarks/speed.py{' --quick' if options.quick else ''}",
         "hardware": machine,
         "versions": versions() | installed(),
-        "repeats": {"generators": 7, "degradation": 5, "restore": 7, "full": 1, "cold start": 3}
+        "repeats": {"generators": 7, "degradation": 5, "restore": 7, "full": 3, "cold start": 3}
         if not options.quick
         else 1,
         "missing": list(dict.fromkeys(missing)),

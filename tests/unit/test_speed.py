@@ -18,7 +18,15 @@ def test_the_benchmark_runs_on_tiny_sizes_and_writes_what_it_prints(tmp_path):
     assert table.strip() in done.stdout
     assert {"command", "hardware", "versions", "repeats", "missing", "rows"} == set(report)
     assert all(row["ours"] > 0 and f"| {row['what']} |" in table for row in report["rows"])
-    kinds = ("modulated convolution", "degradation", "restore", "generator training step", "import", "bfr-lite --help")
+    kinds = (
+        "modulated convolution",
+        "convolution without modulation",
+        "degradation",
+        "restore",
+        "generator training step",
+        "import",
+        "bfr-lite --help",
+    )
     for kind in kinds:
         assert any(row["what"].startswith(kind) for row in report["rows"]), kind
     compared = [row for row in report["rows"] if row["theirs"] is not None]
