@@ -4,9 +4,9 @@ python data/benchmarks/kills.py              twenty kills; writes kills.json bes
 python data/benchmarks/kills.py --kills 3    fewer; prints alone
 
 After every kill the checkpoint has to be whole, and at most one interval of steps lost; in the end weights, optimisers
-and log have to be those of a run that nobody disturbed, bit for bit, and no half-written file may be left. Checkpoints
-are frequent and steps are short, so that kills fall into the writing of files, too, and into start and end of the
-process. Exits with an error at the first failure. The moments come from `--seed`, and from how busy the machine is.
+and log have to be those of a run that nobody disturbed, bit for bit, and no half-written file may be left. Of five
+kills, two come at any moment of the training, two as soon as a checkpoint is being written, one while the process
+starts. Exits with an error at the first failure. The moments come from `--seed`, and from how busy the machine is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask
 
 BATCH, EVERY = 4, 5
-STEPS_A_KILL = 12  # so that the run outlasts the kills
+STEPS_A_KILL = 60  # so that the run outlasts the kills
+LONGEST = {"training": 0.8, "writing": 1.0, "starting": 4.0}  # seconds waited, at most
 
 
 def train(folder: Path, steps: int) -> None:
@@ -62,20 +63,28 @@ def saved_step(folder: Path) -> int:
     return int(read_checkpoint(path)["step"]) if path.exists() else 0
 
 
-def kill_once(folder: Path, steps: int, moment: float) -> dict[str, float]:
-    """Start the run, kill it `moment` seconds after it took up work (or before, when negative); what was lost."""
-    before, process = len(log_rows(folder)), start(folder, steps)
-    if moment >= 0:
-        while len(log_rows(folder)) in (0, before) and process.poll() is None:
-            time.sleep(0.005)
-    time.sleep(abs(moment))
+def half_written(folder: Path) -> set[Path]:
+    """Checkpoints that are being written, or were when their writer died."""
+    return set(folder.glob(".checkpoint.pt.*"))
+
+
+def kill_once(folder: Path, steps: int, when: str, wait: float) -> dict[str, str | float | bool]:
+    """Start the run and kill it `wait` seconds after its start, or its first new step, or when it writes next."""
+    before, torn, process = len(log_rows(folder)), half_written(folder), start(folder, steps)
+    while when != "starting" and len(log_rows(folder)) in (0, before) and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(wait)
+    while when == "writing" and not half_written(folder) - torn and process.poll() is None:
+        time.sleep(0.0002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    if process.wait() != -signal.SIGKILL:
+        raise SystemExit("the run had ended before it was killed: give it more steps")
     saved, rows = saved_step(folder), log_rows(folder)
     taken = int(rows[-1]["step"]) if rows else 0
     if taken - saved > EVERY:
         raise SystemExit(f"{taken} steps were taken, and {saved} kept: more than {EVERY} lost")
-    return {"seconds": round(moment, 3), "steps taken": taken, "steps kept": saved}
+    facts = {"when": when, "half-written": bool(half_written(folder) - torn), "seconds": round(wait, 3)}
+    return facts | {"steps taken": taken, "steps kept": saved}
 
 
 def same(one: object, other: object) -> bool:
@@ -89,7 +98,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def survive(kills: int, seed: int) -> list[dict[str, float]]:
+def survive(kills: int, seed: int) -> list[dict[str, str | float | bool]]:
     """Kill a run `kills` times, let it end, and compare it with one that was left alone."""
     steps, draw, found = STEPS_A_KILL * kills, random.Random(seed), []
     with tempfile.TemporaryDirectory() as scratch:
@@ -97,8 +106,8 @@ def survive(kills: int, seed: int) -> list[dict[str, float]]:
         if start(alone, steps).wait() != 0:
             raise SystemExit("the run that nobody disturbs failed")
         for number in range(kills):
-            # one in five during the start of the process, which takes seconds
-            found.append(kill_once(killed, steps, -draw.uniform(0, 4) if number % 5 == 4 else draw.uniform(0, 0.8)))
+            when = ("training", "writing", "training", "writing", "starting")[number % 5]
+            found.append(kill_once(killed, steps, when, draw.uniform(0, LONGEST[when])))
             print(found[-1], flush=True)
         if start(killed, steps).wait() != 0:
             raise SystemExit("the killed run does not go on")
@@ -129,7 +138,8 @@ def main() -> None:
         result = {"every": EVERY, "seed": args.seed, "hardware": hardware(), "kills": found}
         Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     lost = max(one["steps taken"] - one["steps kept"] for one in found)
-    print(f"{args.kills} kills survived, at most {lost} steps lost at once")
+    torn = sum(one["half-written"] for one in found)
+    print(f"{args.kills} kills survived, {torn} in the middle of a checkpoint; at most {lost} steps lost at once")
 
 
 if __name__ == "__main__":
