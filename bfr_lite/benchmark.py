@@ -18,7 +18,7 @@ from bfr_lite.alignment import mouth_width
 from bfr_lite.baselines import Method
 from bfr_lite.degradation import PUBLISHED_SIZE, SMALLEST_SIDE, Degradation
 from bfr_lite.degradation_params import DegradationParams, DegradationRanges
-from bfr_lite.evaluation import Table, evaluate, markdown_table, measured_mean
+from bfr_lite.evaluation import Table, bootstrap_interval, evaluate, markdown_table, measured_mean
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.metrics import Metric
 from bfr_lite.restorer import Restorer
@@ -104,13 +104,15 @@ class Benchmark:
         return Table(names_left, chosen[0].metrics, rows)
 
     def changes(self, row: str, stratum: str | None = None, names: Sequence[str] | None = None) -> dict[str, str]:
-        """By how much `row` differs from the bicubic input: in dB for PSNR, else in per cent."""
+        """By how much `row` differs from the bicubic input, with its 95 % interval: PSNR in dB, others in per cent."""
         table = self.table(names, stratum)
         changes = {}
         for metric in table.metrics:
-            value, before = (measured_mean(table.values(one, metric.name)) for one in (row, BASELINE))
-            in_db = metric.unit == "dB"
-            changes[metric.name] = f"{value - before:+.2f} dB" if in_db else f"{100 * (value / before - 1):+.1f} %"
+            of, digits, unit = (_difference, 2, "dB") if metric.unit == "dB" else (_per_cent, 1, "%")
+            values = torch.stack([table.values(one, metric.name) for one in (row, BASELINE)], dim=1).double()
+            change = of(torch.tensor([measured_mean(one) for one in values.T], dtype=values.dtype)).item()
+            low, high = bootstrap_interval(values, of=of)
+            changes[metric.name] = f"{change:+.{digits}f} {unit} [{low:+.{digits}f}, {high:+.{digits}f}]"
         return changes
 
     def markdown(self) -> str:
@@ -147,6 +149,14 @@ class Benchmark:
             raise ValueError(
                 f"no result of the benchmark ({type(error).__name__}: {error}): `evaluate --benchmark` writes one"
             ) from error
+
+
+def _difference(means: Tensor) -> Tensor:
+    return means[..., 0] - means[..., 1]
+
+
+def _per_cent(means: Tensor) -> Tensor:
+    return 100 * (means[..., 0] / means[..., 1] - 1)
 
 
 def run_benchmark(

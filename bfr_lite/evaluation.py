@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -95,19 +95,24 @@ def measured_mean(values: Tensor) -> float:
     return values[values.isfinite()].mean().item()
 
 
-def bootstrap_interval(values: Tensor, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Tensor, seed: int = 0, of: Callable[[Tensor], Tensor] = lambda means: means
+) -> tuple[float, float]:
     """95 % percentile interval of the mean of the finite `values` (N,) (Efron and Tibshirani 1993, chapter 13).
 
     It says how much the mean would move with other faces drawn from where these came from. It knows nothing of other
     degradations, other training seeds or other kinds of faces. Of one value it is that value. NaN when there are none.
+
+    Of several values a face, (N, K), `of` makes one number of K means, (..., K) -> (...): the interval is that
+    number's. Faces of which one is missing do not count.
     """
-    values = values[values.isfinite()]
+    values = values[values.isfinite().unsqueeze(-1).flatten(1).all(dim=1)]
     if not len(values):
         return math.nan, math.nan
     rng = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=rng)
-    means = values.double()[drawn].mean(dim=1)
-    low, high = means.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=means.dtype)).tolist()
+    found = of(values.double()[drawn].mean(dim=1))
+    low, high = found.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=found.dtype)).tolist()
     return low, high
 
 

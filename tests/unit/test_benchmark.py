@@ -83,8 +83,20 @@ def test_faces_are_averaged_over_conditions():
 
 def test_changes_are_against_the_bicubic_input():
     changes = made().changes("restorer, fidelity 1", names=["mild"])
-    assert changes == {"PSNR": "+1.67 dB", "SSIM": "+20.0 %"}
-    assert made().changes("restorer, fidelity 1", "turned")["PSNR"] == "+3.00 dB"
+    assert {name: change.split(" [")[0] for name, change in changes.items()} == {"PSNR": "+1.67 dB", "SSIM": "+20.0 %"}
+    assert made().changes("restorer, fidelity 1", "turned")["PSNR"] == "+3.00 dB [+3.00, +3.00]"  # one face
+
+
+def test_intervals_of_changes_are_those_of_paired_faces():
+    """Faces differ much, and what is gained on each does not: the interval of the gain is narrow."""
+    before = torch.linspace(10, 40, 30)[:, None].expand(-1, 2)
+    rows = {
+        "input, bicubic": before,
+        "restorer, fidelity 1": torch.stack([before[:, 0] + 1, before[:, 1] * 1.1], dim=1),
+    }
+    table = Table(tuple(map(str, range(30))), (PSNR, SSIM), rows)
+    changes = Benchmark({"mild": table}, {}).changes("restorer, fidelity 1")
+    assert changes == {"PSNR": "+1.00 dB [+1.00, +1.00]", "SSIM": "+10.0 % [+10.0, +10.0]"}
 
 
 def test_markdown_and_json_hold_everything():

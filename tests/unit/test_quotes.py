@@ -48,15 +48,25 @@ def test_the_benchmark_is_of_the_shipped_weights(benchmark):
     assert card("restorer-lite")["sha256"] in benchmark.facts["weights"]
 
 
+def changes(benchmark: Benchmark, row: str, names: list[str] | None = None) -> list[str]:
+    """Of PSNR, features, landmarks and identity, without the intervals."""
+    psnr, _, *others = (change.split(" [")[0] for change in benchmark.changes(row, names=names).values())
+    return [psnr, *others]
+
+
 def test_the_readme_quotes_the_benchmark(benchmark):
-    psnr, _, feature, landmarks, identity = benchmark.changes(RESTORER).values()
+    psnr, feature, landmarks, identity = changes(benchmark, RESTORER)
     assert f"PSNR {psnr}, feature distance {feature}, landmark distance {landmarks}" in README
     assert f"identity angle (dlib's ResNet-29) {identity}." in README
-    psnr, _, _, landmarks, identity = benchmark.changes(RESTORER, names=["severe"]).values()
+    psnr, _, landmarks, identity = changes(benchmark, RESTORER, ["severe"])
     assert f"({psnr}, landmarks {landmarks}, identity {identity})" in README
-    psnr, *_, identity = benchmark.changes(RESTORER, names=["mild"]).values()
+    psnr, *_, identity = changes(benchmark, RESTORER, ["mild"])
     assert f"even mild damage gains ({psnr}), though not in identity ({identity})" in README
-    psnr, _, feature, landmarks, identity = benchmark.changes("restorer, fidelity 0.5").values()
+    worse = [changes(benchmark, row, ["x4"])[-1] for row in (RESTORER, "restorer, fidelity 0.5")]
+    assert "nor does super-resolution by 4 ({}, at fidelity 0.5 {})".format(*worse) in README
+    interval = benchmark.changes("restorer, fidelity 0.5")["landmark distance (bfr_lite LandmarkNet)"].split(" [")[1]
+    assert "95 % interval {} to {} %".format(*interval.rstrip("]").split(", ")) in README
+    psnr, feature, landmarks, identity = changes(benchmark, "restorer, fidelity 0.5")
     assert f"At fidelity 0.5: {psnr}, {feature}, {landmarks} and {identity}." in README
 
 
