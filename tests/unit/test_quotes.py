@@ -1,5 +1,6 @@
 """What README and notebook 09 say in numbers is what the committed results and the cards say."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -162,3 +163,24 @@ def test_readme_and_notebook_quote_the_memory_of_a_step_at_512_px():
     for network, label in (("prior", "prior, 1 picture, R1 in the step"), ("restorer", "restorer, 2 pictures")):
         cells = [f"{used[f'{network}, one step, {kind}']:.1f}" for kind in kinds]
         assert f"| {' | '.join([label, *cells])} |" in NOTEBOOK
+
+
+def test_notebook_04_quotes_the_quality_of_the_prior():
+    cells = nbformat.read(ROOT / "notebooks/04_stylegan2_prior.ipynb", as_version=4).cells
+    text = flat("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    found = json.loads((RESULTS / "prior_quality.json").read_text())
+    assert found["sha256"] == card("prior-lite")["sha256"]
+    near = found["median_distance_to_nearest_train"]
+    assert f"farther away ({near['samples']}) than an unseen portrait is from its nearest ({near['test']})" in text
+    distances = (found["frechet_to_train"], found["frechet_of_train_to_test"])
+    assert "Fréchet distance is {} where unseen portraits have {}".format(*distances) in text
+
+
+def test_the_history_of_the_benchmark_ends_with_the_shipped_weights(benchmark):
+    with (RESULTS / "restorer-lite-history.csv").open() as file:
+        last = list(csv.DictReader(file))[-2:]
+    for one, row in zip(last, ("restorer, fidelity 0.5", RESTORER), strict=True):
+        assert card("restorer-lite")["sha256"].startswith(one["weights"])
+        assert [one[name] for name in ("PSNR_dB", "features_percent", "landmarks_percent", "identity_percent")] == [
+            change.split()[0] for change in changes(benchmark, row)
+        ]
