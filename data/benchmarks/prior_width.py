@@ -32,17 +32,16 @@ WIDTHS = ((2048, 64), (2048, 96), (4096, 128), (16384, 512))  # channel_base, ch
 RESULT = Path(__file__).with_suffix(".json")
 
 
-def make_task(width: tuple[int, int], faces: FaceDataset) -> PriorTask:
-    """A prior of that width, untrained."""
-    base, most = width
+def make_config(base: int, most: int, **options: float) -> PriorConfig:
+    """A prior of that width; `options` as for `PriorConfig`."""
     config = GANConfig(SIZE, z_dim=128, w_dim=128, mapping_layers=2, channel_base=base, channel_max=most)
-    return PriorTask(PriorConfig(config, seed=SEED), faces, BATCH, Accelerator(cpu=True))
+    return PriorConfig(config, **{"seed": SEED} | options)
 
 
-def speed(width: tuple[int, int], faces: FaceDataset, steps: int = 7) -> float:
+def speed(config: PriorConfig, faces: FaceDataset, steps: int = 7) -> float:
     """Pictures a second: median over steps after the first two."""
     keep_freed_memory()
-    task, seconds = make_task(width, faces), []
+    task, seconds = PriorTask(config, faces, BATCH, Accelerator(cpu=True)), []
     for step in range(1, steps + 1):  # step 0 would pay R1
         start = time.perf_counter()
         task.step(step, torch.arange(BATCH), step_rng(SEED, step))
@@ -50,14 +49,14 @@ def speed(width: tuple[int, int], faces: FaceDataset, steps: int = 7) -> float:
     return BATCH / torch.tensor(seconds[2:]).median().item()
 
 
-def curve(width: tuple[int, int], faces: FaceDataset, images: int, every: int) -> list[list[float]]:
-    """[pictures seen, distance of the averaged generator's samples] along a run."""
+def curve(config: PriorConfig, faces: FaceDataset, images: int, every: int) -> list[list[float]]:
+    """[pictures seen, distance of the averaged generator's samples] along a run, in batches of 8."""
     features = FaceFeatures()
     real = features(faces.batch(part) for part in torch.arange(len(faces)).split(50))
-    task, points = make_task(width, faces), []
+    task, points = PriorTask(config, faces, BATCH, Accelerator(cpu=True)), []
     with tempfile.TemporaryDirectory() as folder:
         for seen in range(every, images + 1, every):
-            plan = RunConfig(Path(folder), seen, BATCH, SEED, checkpoint_every=10**9, sample_every=10**9)
+            plan = RunConfig(Path(folder), seen, BATCH, config.seed, checkpoint_every=10**9, sample_every=10**9)
             if not run(task, plan, len(faces), task.accelerator).finished:
                 raise KeyboardInterrupt
             drawn = features(draw(task.modules["generator_ema"], len(faces)))
@@ -103,11 +102,11 @@ def main() -> None:
     )
     result |= {"features": FaceFeatures().name} | ({"hardware": hardware()} if args.speed else {})
     for name in args.widths:
-        base, most = map(int, name.split("/"))
+        config = make_config(*map(int, name.split("/")))
         if args.speed:
-            result["pictures_per_second"][name] = round(speed((base, most), faces), 1)
+            result["pictures_per_second"][name] = round(speed(config, faces), 1)
         else:
-            result["curves"][name] = curve((base, most), faces, args.images, args.every)
+            result["curves"][name] = curve(config, faces, args.images, args.every)
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(name, result["pictures_per_second"].get(name), result["curves"].get(name), flush=True)
     if result["curves"] and set(result["curves"]) <= set(result["pictures_per_second"]):
