@@ -184,3 +184,10 @@ def test_the_history_of_the_benchmark_ends_with_the_shipped_weights(benchmark):
         assert [one[name] for name in ("PSNR_dB", "features_percent", "landmarks_percent", "identity_percent")] == [
             change.split()[0] for change in changes(benchmark, row)
         ]
+
+
+def test_cards_have_what_was_measured(benchmark):
+    (changes_of,) = card("restorer-lite")["metrics"].values()
+    assert changes_of == {f"fidelity {f}": benchmark.changes(f"restorer, fidelity {f}") for f in ("0.5", "1")}
+    found = json.loads((RESULTS / "prior_quality.json").read_text())
+    assert card("prior-lite")["metrics"].items() <= found.items() and card("prior-lite")["sha256"] == found["sha256"]
