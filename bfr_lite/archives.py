@@ -28,7 +28,7 @@ class Archive(ABC):
 
 
 class ZipArchive(Archive):
-    """A zip file. Every process opens it for itself: a shared handle would have one position for all."""
+    """A zip file. Every process opens it for itself, as a handle has one position; `zipfile` lets threads take turns."""
 
     def __init__(self, path: Path, suffixes: Sequence[str]):
         self.path = path

@@ -71,8 +71,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
 def fast_length(least: int) -> int:
     """The first multiple of 8 from `least` on with no prime factor above 5: its Fourier transform is fast.
 
-    One of 592 numbers, 16 times 37, takes three times as long as one of 600, and one of 135, which is odd, twice as
-    long as one of 144.
+    Other factors make it several times slower (592 is 16 times 37), and so do odd lengths (135 against 144).
     """
     length = -(-least // 8) * 8
     while 30**20 % length:  # 2, 3 and 5, each up to twenty times

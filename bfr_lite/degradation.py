@@ -134,7 +134,7 @@ class Degradation:
             return self.apply_differentiable(images, params)
         wide = at_least_float32(images)
         with full_precision(images):
-            done = _degrade(wide, params, _through_file)
+            done = _degrade(wide, params, _file_codec)
         if not return_stages:
             return torch.cat([stages["output"] for stages in done]).to(images)
         shown = {
@@ -192,7 +192,7 @@ def _degrade_one(picture: Tensor, one: DegradationParams, codec: Codec) -> dict[
     return {"down": small, "noise": noisy, "jpeg": coded, "up": up, "output": _colour(up, one)}
 
 
-def _through_file(picture: Tensor, quality: float) -> Tensor:
+def _file_codec(picture: Tensor, quality: float) -> Tensor:
     return through_file(picture[0], int(quality))[None].to(picture)
 
 

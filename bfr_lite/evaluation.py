@@ -106,7 +106,7 @@ def bootstrap_interval(
     Of several values a face, (N, K), `of` makes one number of K means, (..., K) -> (...): the interval is that
     number's. Faces of which one is missing do not count.
     """
-    values = values[values.isfinite().unsqueeze(-1).flatten(1).all(dim=1)]
+    values = values[values.isfinite().unsqueeze(-1).flatten(1).all(dim=1)]  # (N,) or (N, K), and N may be 0
     if not len(values):
         return math.nan, math.nan
     rng = torch.Generator().manual_seed(seed)

@@ -20,7 +20,8 @@ from bfr_lite.images import decoded, load_image, pil_to_tensor, resize, tensor_t
 from bfr_lite.stylegan2 import Generator
 
 SPLITS = ("train", "test")
-READERS = min(8, os.cpu_count() or 1)  # threads that read the files of a batch
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+READERS = min(8, CORES)  # threads that read the files of a batch
 
 
 class DataError(ValueError):
@@ -116,7 +117,7 @@ class SyntheticFaces(FaceDataset):
 class FileFaces(FaceDataset):
     """Faces in files, read when asked for: those of a batch at once, and those that are `expect`ed beforehand.
 
-    Decoding a picture of 1024 px takes a core tens of milliseconds, for which a GPU would wait.
+    Decoding a picture of 1024 px takes a core tens of milliseconds, for which a GPU would wait. readers: threads.
     """
 
     def __init__(self, origin: str, names: Sequence[str], size: int, readers: int = READERS):
@@ -127,12 +128,17 @@ class FileFaces(FaceDataset):
 
     def expect(self, indices: Sequence[int] | Tensor) -> None:
         pool = self._threads()
-        self._expected |= {n: pool.submit(self._face, n) for n in self._numbers(indices).tolist()}
+        missing = set(self._numbers(indices).tolist()) - self._expected.keys()
+        self._expected |= {number: pool.submit(self._face, number) for number in missing}
 
     def _faces(self, numbers: Tensor) -> Tensor:
-        pool = self._threads()
-        waiting = [self._expected.pop(n, None) or pool.submit(self._face, n) for n in numbers.tolist()]
-        return torch.stack([face.result() for face in waiting])
+        self.expect(numbers)
+        coming = {number: self._expected.pop(number) for number in set(numbers.tolist())}
+        try:
+            return torch.stack([coming[number].result() for number in numbers.tolist()])
+        finally:  # after Ctrl-C or a bad file nobody waits for the others
+            for face in coming.values():
+                face.cancel()
 
     @abstractmethod
     def _face(self, number: int) -> Tensor:
@@ -140,7 +146,10 @@ class FileFaces(FaceDataset):
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._pool[0] != os.getpid():  # threads do not follow into a process's copy
-            self._pool, self._expected = (os.getpid(), ThreadPoolExecutor(self.readers)), {}
+            # One core for each: else every reader would ask all cores for help. What this thread has is kept by asking.
+            torch.get_num_threads()
+            pool = ThreadPoolExecutor(self.readers, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool, self._expected = (os.getpid(), pool), {}
         return self._pool[1]
 
     def __getstate__(self) -> dict:

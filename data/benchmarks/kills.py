@@ -1,4 +1,4 @@
-"""Does training survive being killed? A run is killed with SIGKILL at random moments, again and again, and goes on.
+"""Does training survive being killed? A run is killed with SIGKILL, again and again, and goes on.
 
 python data/benchmarks/kills.py              twenty kills; writes kills.json beside this script
 python data/benchmarks/kills.py --kills 3    fewer; prints alone
@@ -32,7 +32,7 @@ from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.prior import PriorConfig, PriorTask
 
 BATCH, EVERY = 4, 5
-STEPS_A_KILL = 60  # so that the run outlasts the kills
+STEPS_A_KILL = 100  # so that the run outlasts the kills
 LONGEST = {"training": 0.8, "writing": 1.0, "starting": 4.0}  # seconds waited, at most
 
 

@@ -1,10 +1,10 @@
 """How strong should R1 be? Short runs of a prior at 32 px with a quarter to four times the package's own weight.
 
-BFR_LITE_DATA=... python data/benchmarks/prior_r1.py                 every weight, seeds 0 and 1 (about an hour a seed)
+BFR_LITE_DATA=... python data/benchmarks/prior_r1.py                 every weight, seeds 0 and 1
 BFR_LITE_DATA=... python data/benchmarks/prior_r1.py --seeds 1       one seed: several processes may share the work
 
 The ruler is prior_width.py's, the width that of the shipped prior. A run leaves a file in the folder of `--runs` and is
-not made again; written beside this script is what is there so far: prior_r1.json and prior_r1.md.
+not made again; written beside this script, at the end, is what is there: prior_r1.json and prior_r1.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from prior_width import BATCH, SIZE, curve, make_config
 
 from bfr_lite import load_faces
 from bfr_lite.evaluation import markdown_table
+from bfr_lite.files import atomic_path
 from bfr_lite.frechet import FaceFeatures
 from bfr_lite.machine import hardware, keep_freed_memory
 from bfr_lite.presets import LITE
@@ -69,11 +70,12 @@ def main() -> None:
             gamma = times * auto_r1_gamma(SIZE, BATCH)
             config = make_config(LITE.channel_base, LITE.channel_max, r1_gamma=gamma, seed=seed)
             points = curve(config, faces, args.images, args.every)
-            path.write_text(json.dumps(points) + "\n", encoding="utf-8")
+            with atomic_path(path) as temporary:  # another process may be reading
+                temporary.write_text(json.dumps(points) + "\n", encoding="utf-8")
             print(f"{times:g} x {gamma / times:g}, seed {seed}: {points}", flush=True)
-            result = gathered(args.runs, args.images)
-            RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-            RESULT.with_suffix(".md").write_text(table(result), encoding="utf-8")
+    result = gathered(args.runs, args.images)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    RESULT.with_suffix(".md").write_text(table(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The fixed benchmark: its damage, its strata, its tables."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ def test_intervals_of_changes_are_those_of_paired_faces():
     table = Table(tuple(map(str, range(30))), (PSNR, SSIM), rows)
     changes = Benchmark({"mild": table}, {}).changes("restorer, fidelity 1")
     assert changes == {"PSNR": "+1.00 dB [+1.00, +1.00]", "SSIM": "+10.0 % [+10.0, +10.0]"}
+
+
+def test_a_face_that_could_not_be_measured_says_nothing_of_the_change():
+    rows = {
+        "input, bicubic": torch.tensor([[10.0, 0.5], [20, 0.5], [30, 0.5]]),
+        "restorer, fidelity 1": torch.tensor([[11.0, 0.5], [21, 0.5], [math.nan, 0.5]]),
+    }
+    changes = Benchmark({"mild": Table(("a", "b", "c"), (PSNR, SSIM), rows)}, {}).changes("restorer, fidelity 1")
+    assert changes["PSNR"] == "+1.00 dB [+1.00, +1.00]"
 
 
 def test_markdown_and_json_hold_everything():

@@ -1,6 +1,8 @@
 """Every kind of faces loads, stays the same, and says what is wrong when it cannot."""
 
 import pickle
+import time
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -188,7 +190,9 @@ def test_expected_faces_are_read_beforehand_and_once(folder, monkeypatch):
     plain = faces.batch(range(len(faces)))
     face = FolderFaces._face
     monkeypatch.setattr(FolderFaces, "_face", lambda self, number: read.append(number) or face(self, number))
-    faces.expect([0, -1])
+    faces.expect([0, -1, 0])
+    wait(faces._expected.values())
+    assert sorted(read) == [0, len(faces) - 1]
     torch.testing.assert_close(faces.batch([0, -1]), plain[[0, -1]], atol=0, rtol=0)
     assert sorted(read) == [0, len(faces) - 1]
     faces.batch([0])  # kept for one asking only
@@ -206,12 +210,32 @@ def test_what_a_face_fails_with_is_said_when_it_is_asked_for(folder):
         faces.batch([faces.names.index("broken.png")])
 
 
+def test_after_a_bad_file_nobody_reads_the_rest(folder, monkeypatch):
+    faces, read = load_faces("folder", folder, size=16), []
+
+    def face(self, number):
+        read.append(number)
+        if number == 0:
+            raise ImageError("bad")
+        time.sleep(0.05)
+        return torch.zeros(3, 16, 16)
+
+    monkeypatch.setattr(FolderFaces, "_face", face)
+    faces.readers = 1
+    with pytest.raises(ImageError, match="bad"):
+        faces.batch(range(len(faces)))
+    threads = torch.get_num_threads()
+    faces._pool[1].shutdown()
+    assert len(read) < len(faces) and torch.get_num_threads() == threads
+
+
 def test_a_set_that_is_reading_can_be_copied_to_another_process(folder):
     faces = load_faces("folder", folder, size=16)
-    faces.expect([0, 1])
     for workers in (1, 2):
+        faces.expect([0, 1])
         (batch,) = DataLoader(faces, sampler=[0, 1], batch_size=2, num_workers=workers)
         assert torch.equal(batch, faces.batch([0, 1]))
+    faces.expect([0, 1])
     assert torch.equal(pickle.loads(pickle.dumps(faces)).batch([1]), faces.batch([1]))
 
 

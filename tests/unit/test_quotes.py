@@ -62,9 +62,9 @@ def test_the_readme_quotes_the_benchmark(benchmark):
     psnr, _, landmarks, identity = changes(benchmark, RESTORER, ["severe"])
     assert f"({psnr}, landmarks {landmarks}, identity {identity})" in README
     psnr, *_, identity = changes(benchmark, RESTORER, ["mild"])
-    assert f"even mild damage gains ({psnr}), though not in identity ({identity})" in README
+    assert f"even mild damage gains ({psnr}). Identity gains nothing there ({identity})" in README
     worse = [changes(benchmark, row, ["x4"])[-1] for row in (RESTORER, "restorer, fidelity 0.5")]
-    assert "nor does super-resolution by 4 ({}, at fidelity 0.5 {})".format(*worse) in README
+    assert "nor at x4 ({}, at fidelity 0.5 {})".format(*worse) in README
     interval = benchmark.changes("restorer, fidelity 0.5")["landmark distance (bfr_lite LandmarkNet)"].split(" [")[1]
     assert "95 % interval {} to {} %".format(*interval.rstrip("]").split(", ")) in README
     psnr, feature, landmarks, identity = changes(benchmark, "restorer, fidelity 0.5")
@@ -171,9 +171,9 @@ def test_notebook_04_quotes_the_quality_of_the_prior():
     found = json.loads((RESULTS / "prior_quality.json").read_text())
     assert found["sha256"] == card("prior-lite")["sha256"]
     near = found["median_distance_to_nearest_train"]
-    assert f"farther away ({near['samples']}) than an unseen portrait is from its nearest ({near['test']})" in text
-    distances = (found["frechet_to_train"], found["frechet_of_train_to_test"])
-    assert "Fréchet distance is {} where unseen portraits have {}".format(*distances) in text
+    assert f"farther away ({near['samples']}, median) than an unseen portrait's ({near['test']})" in text
+    distances = (found["frechet_to_test"], found["frechet_of_train_to_test"])
+    assert "Fréchet distance to unseen portraits is {}, where training portraits have {}".format(*distances) in text
 
 
 def test_the_history_of_the_benchmark_ends_with_the_shipped_weights(benchmark):
