@@ -28,7 +28,7 @@ class Archive(ABC):
 
 
 class ZipArchive(Archive):
-    """A zip file. Every process opens it for itself, as a handle has one position; `zipfile` lets threads take turns."""
+    """A zip file. Every process opens it for itself: a handle has one position. Threads take turns in `zipfile`."""
 
     def __init__(self, path: Path, suffixes: Sequence[str]):
         self.path = path
