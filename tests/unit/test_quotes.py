@@ -2,6 +2,7 @@
 
 import csv
 import json
+import statistics
 from pathlib import Path
 
 import nbformat
@@ -191,3 +192,33 @@ def test_cards_have_what_was_measured(benchmark):
     assert changes_of == {f"fidelity {f}": benchmark.changes(f"restorer, fidelity {f}") for f in ("0.5", "1")}
     found = json.loads((RESULTS / "prior_quality.json").read_text())
     assert card("prior-lite")["metrics"].items() <= found.items() and card("prior-lite")["sha256"] == found["sha256"]
+
+
+def test_notebook_07_quotes_the_ablations():
+    runs = [run for run in json.loads((RESULTS / "ablations.json").read_text()) if run["images"] == 16_000]
+    cells = nbformat.read(ROOT / "notebooks/07_evaluation.ipynb", as_version=4).cells
+    text = flat("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+
+    def mean(row: str, metric: str, damage: str = "gfpgan", fidelity: str = "1") -> float:
+        found = [run["results"][damage] for run in runs if run["row"] == row]
+        ways = [one.get(f"restorer, fidelity {fidelity}") or one["network"] for one in found]
+        assert len(ways) == 3
+        return statistics.mean(value for way in ways for name, value in way.items() if name.startswith(metric))
+
+    whole, features, landmarks = "whole system", "EfficientNet", "landmark"
+    assert "the feature distance is {:.3f} instead of {:.3f}".format(
+        *(mean(row, features) for row in ("no prior", whole))
+    ) in (text)
+    pair = (mean(row, landmarks, fidelity="0.5") for row in ("no prior", whole))
+    assert "nearer without it ({:.2f} px against {:.2f})".format(*pair) in text
+    for row, words in (
+        ("plain blocks", "{:.0f} % farther off"),
+        ("MMRB without point", "(landmarks {:.0f} % farther)"),
+    ):
+        assert words.format(100 * (mean(row, landmarks) / mean(whole, landmarks) - 1)) in text
+    pair = (mean(row, "PSNR") for row in (whole, "without all three signals"))
+    assert "with all three PSNR is {:.2f} dB, without {:.2f}".format(*pair) in text
+    pair = [mean("GPEN-like", metric, "codeformer") for metric in ("PSNR", features)]
+    assert "({:.2f} dB, features {:.3f}, against".format(*pair) in text
+    gain = mean("U-Net, MMRB", "PSNR") - mean("U-Net, its own block", "PSNR")
+    assert f"it gains {gain:.2f} dB" in text
