@@ -18,7 +18,7 @@ from bfr_lite.alignment import mouth_width
 from bfr_lite.baselines import Method
 from bfr_lite.degradation import PUBLISHED_SIZE, SMALLEST_SIDE, Degradation
 from bfr_lite.degradation_params import DegradationParams, DegradationRanges
-from bfr_lite.evaluation import Table, bootstrap_interval, evaluate, markdown_table
+from bfr_lite.evaluation import Table, bootstrap_interval, evaluate, markdown_table, measured
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.metrics import Metric
 from bfr_lite.restorer import Restorer
@@ -109,8 +109,7 @@ class Benchmark:
         changes = {}
         for metric in table.metrics:
             of, digits, unit = (_difference, 2, "dB") if metric.unit == "dB" else (_per_cent, 1, "%")
-            pairs = torch.stack([table.values(one, metric.name) for one in (row, BASELINE)], dim=1).double()
-            pairs = pairs[pairs.isfinite().all(dim=1)]  # a face of which one is missing says nothing of the change
+            pairs = measured(torch.stack([table.values(one, metric.name) for one in (row, BASELINE)], dim=1).double())
             change, (low, high) = of(pairs.mean(dim=0)).item(), bootstrap_interval(pairs, of=of)
             changes[metric.name] = f"{change:+.{digits}f} {unit} [{low:+.{digits}f}, {high:+.{digits}f}]"
         return changes

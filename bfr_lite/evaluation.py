@@ -90,9 +90,14 @@ def markdown_table(heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def measured(values: Tensor) -> Tensor:
+    """Those faces of `values`, (N,) or (N, K), of which nothing is missing."""
+    return values[values.isfinite().unsqueeze(-1).flatten(1).all(dim=1)]
+
+
 def measured_mean(values: Tensor) -> float:
     """Mean of the finite `values` (N,); NaN when there are none."""
-    return values[values.isfinite()].mean().item()
+    return measured(values).mean().item()
 
 
 def bootstrap_interval(
@@ -106,7 +111,7 @@ def bootstrap_interval(
     Of several values a face, (N, K), `of` makes one number of K means, (..., K) -> (...): the interval is that
     number's. Faces of which one is missing do not count.
     """
-    values = values[values.isfinite().unsqueeze(-1).flatten(1).all(dim=1)]  # (N,) or (N, K), and N may be 0
+    values = measured(values)
     if not len(values):
         return math.nan, math.nan
     rng = torch.Generator().manual_seed(seed)

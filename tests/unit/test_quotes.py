@@ -25,9 +25,15 @@ def flat(text: str) -> str:
 
 
 README = flat((ROOT / "README.md").read_text())
-NOTEBOOK = flat(
-    "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks/09_full_scale.ipynb", as_version=4).cells)
-)
+
+
+def prose(name: str) -> str:
+    """The text of a notebook, without its code."""
+    cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+    return flat("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+
+
+NOTEBOOK = prose("09_full_scale.ipynb")
 SPEED = {row["what"]: row for row in json.loads((RESULTS / "speed.json").read_text())["rows"]}
 
 
@@ -167,8 +173,7 @@ def test_readme_and_notebook_quote_the_memory_of_a_step_at_512_px():
 
 
 def test_notebook_04_quotes_the_quality_of_the_prior():
-    cells = nbformat.read(ROOT / "notebooks/04_stylegan2_prior.ipynb", as_version=4).cells
-    text = flat("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    text = prose("04_stylegan2_prior.ipynb")
     found = json.loads((RESULTS / "prior_quality.json").read_text())
     assert found["sha256"] == card("prior-lite")["sha256"]
     near = found["median_distance_to_nearest_train"]
@@ -196,8 +201,7 @@ def test_cards_have_what_was_measured(benchmark):
 
 def test_notebook_07_quotes_the_ablations():
     runs = [run for run in json.loads((RESULTS / "ablations.json").read_text()) if run["images"] == 16_000]
-    cells = nbformat.read(ROOT / "notebooks/07_evaluation.ipynb", as_version=4).cells
-    text = flat("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    text = prose("07_evaluation.ipynb")
 
     def mean(row: str, metric: str, damage: str = "gfpgan", fidelity: str = "1") -> float:
         found = [run["results"][damage] for run in runs if run["row"] == row]
@@ -206,9 +210,8 @@ def test_notebook_07_quotes_the_ablations():
         return statistics.mean(value for way in ways for name, value in way.items() if name.startswith(metric))
 
     whole, features, landmarks = "whole system", "EfficientNet", "landmark"
-    assert "the feature distance is {:.3f} instead of {:.3f}".format(
-        *(mean(row, features) for row in ("no prior", whole))
-    ) in (text)
+    pair = (mean(row, features) for row in ("no prior", whole))
+    assert "the feature distance is {:.3f} instead of {:.3f}".format(*pair) in text
     pair = (mean(row, landmarks, fidelity="0.5") for row in ("no prior", whole))
     assert "nearer without it ({:.2f} px against {:.2f})".format(*pair) in text
     for row, words in (
