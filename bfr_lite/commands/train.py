@@ -48,6 +48,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
     )
     prior.add_argument("--r1-gamma", type=float, help="weight of the R1 penalty (default: 0.0004 size^2 / batch)")
+    prior.add_argument(
+        "--without", action="append", default=[], choices=("critics",), help="train by the discriminator alone"
+    )
     restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
     _add_run_arguments(restorer, batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
@@ -106,7 +109,8 @@ def run_prior(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     stages = [_stage(text) for text in args.stages] if args.stages else default_stages(chosen.size, 100_000)
-    config = PriorConfig(chosen.gan, seed=args.seed, **_given(lr=args.lr, r1_gamma=args.r1_gamma))
+    options = _given(lr=args.lr, r1_gamma=args.r1_gamma) | dict.fromkeys(args.without, 0.0)
+    config = PriorConfig(chosen.gan, seed=args.seed, **options)
     faces = _faces(args.data, chosen.size)
     run_config = _run_config(args, images=0)
     with accelerated(args.precision) as accelerator:

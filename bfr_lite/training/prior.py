@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bfr_lite.checkpoints import fit, load_discriminator, load_generator
 from bfr_lite.discriminator import Discriminator
 from bfr_lite.face_sets import FaceDataset
+from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import grid
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import GANConfig, Generator
@@ -21,6 +22,7 @@ from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits
+from bfr_lite.training.critics import Critics, displeasure, look, train_critics
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import generator_loss
 
@@ -39,6 +41,7 @@ class PriorConfig:
         ema_half_life: of the averaged generator, in pictures.
         noise: train StyleGAN's noise inputs. Off here: in short runs the finest layer answers a critical discriminator
             with grain instead of detail (seen at 64 px after 20,000 pictures), and a restorer wants none.
+        critics: weight of what the critics say beside the discriminator, see `critics`; 0 trains without them.
         turned: share of the portraits that are turned by `pose.turn`, for there are few that look aside.
         seed: of the initial weights.
     """
@@ -50,6 +53,7 @@ class PriorConfig:
     style_mixing: float = 0.5
     ema_half_life: float = 10_000
     noise: bool = False
+    critics: float = 1.0
     turned: float = 0.5
     seed: int = 0
 
@@ -77,6 +81,9 @@ class PriorTask:
             "discriminator": discriminator,
             "augment": AdaptiveAugment(),
         }
+        if config.critics:
+            self.eye = ImageNetFeatures().to(accelerator.device, memory_format=torch.channels_last)
+            self.modules["critics"] = Critics(config.seed)
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
         trained = [p for name, p in generator.named_parameters() if config.noise or not name.endswith("noise_strength")]
@@ -84,6 +91,9 @@ class PriorTask:
             "generator": torch.optim.Adam(trained, lr=config.lr, betas=(0.0, 0.99), eps=1e-8),
             "discriminator": self._lazy_adam(discriminator),
         }
+        if config.critics:
+            critics = self.modules["critics"].parameters()
+            self.optimizers["critics"] = torch.optim.Adam(critics, lr=0.8 * config.lr, betas=(0.0, 0.99), eps=1e-8)
 
     def _lazy_adam(self, discriminator: nn.Module) -> torch.optim.Adam:
         """Adam for a network whose penalty comes only every `r1_every` steps: lr and betas corrected (StyleGAN2, B).
@@ -131,7 +141,10 @@ class PriorTask:
         with self.accelerator.autocast():
             fake = self._draw(len(real), rng)
         report = train_discriminator(self, real, fake, step, rng)
-        report |= self._train_generator(fake, rng)
+        seen = look(self, fake, rng) if config.critics else None
+        if seen:
+            report |= train_critics(self, real, seen, rng)
+        report |= self._train_generator(fake, rng, seen)
         generator, average = self.modules["generator"], self.modules["generator_ema"]
         ema_update(average, generator, ema_decay(self.batch, step * self.batch, config.ema_half_life))
         return report
@@ -149,14 +162,21 @@ class PriorTask:
         ws = torch.where(use_second[:, :, None].to(z.device), second[:, None], first[:, None])
         return generator(ws, noise=rng)
 
-    def _train_generator(self, fake: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """Follow the updated discriminator. The pictures it saw serve again; new ones cost more than they bring."""
-        discriminator = self.modules["discriminator"]
-        with frozen(discriminator):
+    def _train_generator(
+        self, fake: Tensor, rng: torch.Generator, seen: list[Tensor] | None = None
+    ) -> dict[str, float]:
+        """Follow the updated judges. The pictures they saw serve again; new ones cost more than they bring."""
+        discriminator, critics = self.modules["discriminator"], self.modules.get("critics")
+        with frozen(*filter(None, (discriminator, critics))):
             with self.accelerator.autocast():
                 loss = generator_loss(discriminator(self.modules["augment"](fake, rng)))
+                report = {"loss_g": loss.item()}
+                if seen:
+                    lacking = displeasure(critics, seen)
+                    report["displeasure"] = lacking.item()
+                    loss = loss + self.config.critics * lacking
             optimise(self.accelerator, self.optimizers["generator"], loss)
-        return {"loss_g": loss.item()}
+        return report
 
     @torch.no_grad()
     def samples(self) -> Tensor:
