@@ -5,6 +5,8 @@ BFR_LITE_DATA=... python data/benchmarks/prior_quality.py runs/prior-lite/128/ch
 
 As many samples as training portraits, without truncation: Fréchet distance, precision and recall, and the distance of
 each to its nearest training portrait, which would be small if it were a copy; unseen portraits say what is usual.
+By two rulers: EfficientNet-Lite2, which is of the family that the critics of training look through, and dlib's network
+for faces (extra "benchmark"), which no training has used.
 Written: OUTPUT.json, and OUTPUT.jpg with samples above their nearest training portraits.
 """
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from bfr_lite import load_faces, load_generator
 from bfr_lite.checkpoints import read_card, shipped_path
 from bfr_lite.frechet import FaceFeatures, frechet_distance, precision_recall
+from bfr_lite.identity import IdentityAngle
 from bfr_lite.images import grid, resize, save_image
 from bfr_lite.machine import hardware, versions
 
@@ -34,6 +37,18 @@ def draw(source: str, count: int) -> Tensor:
     return torch.cat([generator(part).clamp(0, 1) for part in ws.split(BATCH)])
 
 
+def compare(seen: dict[str, Tensor], digits: int) -> dict[str, float]:
+    """How features (N, D) of samples compare with those of training and of unseen portraits, distances rounded."""
+    precision, recall = precision_recall(seen["samples"], seen["train"])
+    return {
+        "frechet_to_train": round(frechet_distance(seen["samples"], seen["train"]), digits),
+        "frechet_to_test": round(frechet_distance(seen["samples"], seen["test"]), digits),
+        "frechet_of_train_to_test": round(frechet_distance(seen["train"], seen["test"]), digits),
+        "precision": round(precision, 3),
+        "recall": round(recall, 3),
+    }
+
+
 def main() -> None:
     """Measure one prior and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -45,21 +60,19 @@ def main() -> None:
     pictures = {"train": train.batch(range(len(train))), "test": test.batch(range(len(test)))}
     pictures["samples"] = draw(args.prior, len(train))
     seen = {name: features(images.split(BATCH)) for name, images in pictures.items()}
-    precision, recall = precision_recall(seen["samples"], seen["train"])
+    known = IdentityAngle()
+    people = {name: torch.cat([known.embed(part) for part in images.split(BATCH)]) for name, images in pictures.items()}
     to_train = {name: torch.cdist(seen[name], seen["train"]) for name in ("samples", "test")}
     result = {
         "prior": args.prior,
         "sha256": read_card(shipped_path("prior", args.prior)).get("sha256") if not Path(args.prior).suffix else None,
         "features": features.name,
         "counts": {name: len(images) for name, images in pictures.items()},
-        "frechet_to_train": round(frechet_distance(seen["samples"], seen["train"]), 1),
-        "frechet_to_test": round(frechet_distance(seen["samples"], seen["test"]), 1),
-        "frechet_of_train_to_test": round(frechet_distance(seen["train"], seen["test"]), 1),
-        "precision": round(precision, 3),
-        "recall": round(recall, 3),
+        **compare(seen, 1),
         "median_distance_to_nearest_train": {
             name: round(values.amin(dim=1).median().item(), 2) for name, values in to_train.items()
         },
+        "by_identity": {"features": "dlib ResNet-29, 128 numbers", **compare(people, 4)},
         "seed": SEED,
         "hardware": hardware(),
         "versions": versions(),

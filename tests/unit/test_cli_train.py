@@ -74,6 +74,14 @@ def test_prior_leaves_runs_weights_and_cards(prior):
     assert load_discriminator(prior / "prior-tiny.safetensors") is not None
 
 
+def test_critics_switched_off_are_in_neither_log_nor_card(faces, prior, tmp_path):
+    assert train_prior(faces, tmp_path, "--stages", "32:4", "--without", "critics") == 0
+    judged = {"loss_critics", "displeasure"}
+    assert judged <= set(rows(prior / "032")[0]) and not judged & set(rows(tmp_path / "032")[0])
+    weights = [read_card(folder / "prior-tiny.safetensors")["training"]["critics"] for folder in (prior, tmp_path)]
+    assert weights == [1.0, 0.0]
+
+
 def test_json_names_what_was_written(faces, prior, capsys):
     """The finished run is found again, and nothing is trained."""
     before = (prior / "prior-tiny.safetensors").read_bytes()

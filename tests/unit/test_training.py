@@ -129,7 +129,7 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(make, tmp_path):
 def test_every_weight_that_is_trained_is_in_an_optimiser(make):
     task = make()
     held = {id(p) for opt in task.optimizers.values() for group in opt.param_groups for p in group["params"]}
-    for network in set(task.modules) & {"generator", "restorer", "discriminator"}:
+    for network in set(task.modules) & {"generator", "restorer", "discriminator", "critics"}:
         left = {name for name, p in task.modules[network].named_parameters() if id(p) not in held}
         assert all(name.endswith("noise_strength") for name in left), left
 
