@@ -49,7 +49,7 @@ def task_of(what: str, faces: FaceDataset, accelerator: Accelerator) -> Task:
         )
     torch.set_default_dtype(torch.float64)
     task = PriorTask(PriorConfig(preset("tiny").gan, seed=SEED), Double(faces), BATCH, accelerator)
-    for module in task.modules.values():
+    for module in (*task.modules.values(), task.eye):
         module.double()
     return task
 

@@ -176,10 +176,12 @@ def test_notebook_04_quotes_the_quality_of_the_prior():
     text = prose("04_stylegan2_prior.ipynb")
     found = json.loads((RESULTS / "prior_quality.json").read_text())
     assert found["sha256"] == card("prior-lite")["sha256"]
-    near = found["median_distance_to_nearest_train"]
-    assert f"farther away ({near['samples']}, median) than an unseen portrait's ({near['test']})" in text
-    distances = (found["frechet_to_test"], found["frechet_of_train_to_test"])
-    assert "Fréchet distance to unseen portraits is {}, where training portraits have {}".format(*distances) in text
+    near, by = found["median_distance_to_nearest_train"], found["by_identity"]
+    assert f"as far away ({near['samples']}, median) as from an unseen portrait ({near['test']})" in text
+    assert f"brought it to {found['frechet_to_train']}, precision from 0.113 to {found['precision']}" in text
+    assert f"recall from 0.001 to {found['recall']}" in text
+    assert f"sees no gain: {by['frechet_to_test']} to unseen portraits" in text
+    assert f"training portraits have {by['frechet_of_train_to_test']}; recall {by['recall']}" in text
 
 
 def test_the_history_of_the_benchmark_ends_with_the_shipped_weights(benchmark):

@@ -384,7 +384,7 @@ def test_shipped_fidelity_is_smooth_and_monotonic(shipped, batch_for_the_knob):
     distance = (results - batch_for_the_knob).abs().mean(dim=(1, 2, 3, 4))
     assert (distance.diff() < 0).all(), f"distance to the input must fall at every step: {distance.tolist()}"
     steps = results.diff(dim=0).abs().mean(dim=(1, 2, 3, 4))
-    assert steps.max() < 3 * steps.mean(), f"one step must not do the work of three: {steps.tolist()}"
+    assert steps.max() < steps.sum() / 3, f"one step in ten must not do a third of the work: {steps.tolist()}"
     assert distance[0] - distance[-1] > 0.003, "a knob that hardly moves the picture is none"
 
 
