@@ -111,13 +111,17 @@ def weights_path(source: str | os.PathLike, kind: str) -> Path:
     return shipped_path(kind, name)
 
 
-def fit(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
-    """Load `state` into `module`, or raise `WeightsError` that names the first entries that do not fit."""
-    own = module.state_dict()
-    problems = [f"missing {name}" for name in own if name not in state]
-    problems += [f"unknown {name}" for name in state if name not in own]
+def fit(module: nn.Module, state: Mapping[str, Tensor], source: object, names: Mapping[str, str] | None = None) -> None:
+    """Load `state` into `module`, or raise `WeightsError` that names the first entries that do not fit.
+
+    `names` are those that the entries have in the user's file, where they differ.
+    """
+    own, names = module.state_dict(), names or {}
+    foreign = any(theirs != ours for ours, theirs in names.items())
+    problems = [f"missing {name}{foreign * ' (our name)'}" for name in own if name not in state]
+    problems += [f"unknown {names.get(name, name)}" for name in state if name not in own]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, needs {tuple(tensor.shape)}"
+        f"{names.get(name, name)} is {tuple(state[name].shape)}, needs {tuple(tensor.shape)}"
         for name, tensor in own.items()
         if name in state and state[name].shape != tensor.shape
     ]
@@ -142,11 +146,11 @@ def load_generator(source: str | os.PathLike = "lite") -> Generator:
         WeightsError: the file is damaged, is no StyleGAN2 generator, or its shapes do not fit together.
     """
     path = weights_path(source, "prior")
-    state, config = _generator_parts(_read(path), path)
+    state, config, names = _generator_parts(_read(path), path)
     generator = Generator(config)
     if not any(name.endswith("noise_const") for name in state):  # rosinality's first files; those of seed 0 stay
         state |= {name: tensor for name, tensor in generator.state_dict().items() if name.endswith("noise_const")}
-    fit(generator, state, path)
+    fit(generator, state, path, names)
     if not generator.w_avg.any():  # not all of these files have it, and truncation needs it
         generator.w_avg.copy_(_average_code(generator))
     return generator.eval().requires_grad_(False)
@@ -171,11 +175,11 @@ def load_discriminator(source: str | os.PathLike = "lite") -> Discriminator | No
     try:
         state = dict(tensors(state, "a discriminator"))
         group = state.pop(NVIDIA_GROUP, None)  # of pictures, and no weight
-        state = discriminator_from_official(state, config.size)
+        state, names = discriminator_from_official(state, config.size)
     except ValueError as error:
         raise WeightsError(f"no discriminator could be read from {path}: {error}") from error
     discriminator = Discriminator(config if group is None else replace(config, mbstd_group=int(group)))
-    fit(discriminator, state, f"the discriminator in {path}")
+    fit(discriminator, state, f"the discriminator in {path}", names)
     return discriminator.eval().requires_grad_(False)
 
 
@@ -201,10 +205,10 @@ def _read(path: Path) -> Mapping:
     return read_networks(path) if path.suffix == ".pkl" else read_checkpoint(path)
 
 
-def _generator_parts(content: Mapping, path: Path) -> tuple[dict[str, Tensor], GANConfig]:
-    """The state, under our names, and the sizes of the generator among what a file holds."""
+def _generator_parts(content: Mapping, path: Path) -> tuple[dict[str, Tensor], GANConfig, dict[str, str]]:
+    """The generator's state, under our names, and its sizes; and the names of its entries in the file."""
     try:
-        state = generator_from_official(generator_state(content))
-        return state, infer_config(state)
+        state, names = generator_from_official(generator_state(content))
+        return state, infer_config(state, names), names
     except ValueError as error:
         raise WeightsError(f"no generator could be read from {path}: {error}") from error

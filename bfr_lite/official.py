@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -44,29 +44,29 @@ class WeightsError(ValueError):
     """Weights that do not fit; the message names what is missing or of another shape, and what would work."""
 
 
-def layout(state: Mapping[str, Tensor]) -> str:
-    """Which layout a generator's or discriminator's state has: "ours", "ada", "rosinality", "basicsr" or "clean".
+def layout(names: Iterable[str]) -> str:
+    """Which layout a generator's or discriminator's entries have: "ours", "ada", "rosinality", "basicsr" or "clean".
 
     Raises `WeightsError` when it is none of them.
     """
-    for name, sign in _SIGNS.items():
-        if any(re.match(sign, entry) for entry in state):
-            return name
-    if any(entry.startswith("codec.") for entry in state):
+    names = sorted(names)
+    for found, sign in _SIGNS.items():
+        if any(re.match(sign, name) for name in names):
+            return found
+    if any(name.startswith("codec.") for name in names):
         raise WeightsError("these are a whole restorer's weights, for `Restorer.from_pretrained`; needed are a prior's")
     known = "our safetensors, stylegan2-ada-pytorch, rosinality's stylegan2-pytorch, BasicSR and GFPGAN"
-    raise WeightsError(
-        f"no StyleGAN2 network among these entries ({', '.join(sorted(state)[:3])}, ...); known: {known}"
-    )
+    raise WeightsError(f"no StyleGAN2 network among these entries ({', '.join(names[:3])}, ...); known: {known}")
 
 
-def generator_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A generator's state under our names, from any known layout. Names that nobody knows stay as they are.
+def generator_from_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A generator's state under our names, from any known layout, and for each of them the name it has in the file.
 
-    Raises `WeightsError` for an unknown layout, or two entries in one place.
+    Names that nobody knows stay as they are. Raises `WeightsError` for an unknown layout, or two entries in one place.
     """
-    if any(name.startswith(_GFPGAN) for name in state):  # the rest is the half of GFPGAN that reads the damaged face
-        state = {name.removeprefix(_GFPGAN): tensor for name, tensor in state.items() if name.startswith(_GFPGAN)}
+    # GFPGAN has more in its files: the half that reads the damaged face.
+    prefix = _GFPGAN if any(name.startswith(_GFPGAN) for name in state) else ""
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     found = layout(state)
     rules = {
         "ada": ada_generator_name,
@@ -74,23 +74,23 @@ def generator_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "basicsr": basicsr_generator_name,
         "clean": clean_generator_name,
     }
-    ours = _renamed(state, rules.get(found))
+    ours, names = _renamed(state, rules.get(found))
     if found == "clean":
         ours = {name: tensor / _folded_in(name, tensor.shape) for name, tensor in ours.items()}
         ours["enlarges_bilinearly"] = torch.ones(())
     if found != "ours" and "mapping.layers.0.bias" in ours:  # not all of these files have an average
         ours.setdefault("w_avg", torch.zeros_like(ours["mapping.layers.0.bias"]))
-    return ours
+    return ours, {place: prefix + name for place, name in names.items()}
 
 
-def discriminator_from_official(state: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+def discriminator_from_official(state: Mapping[str, Tensor], size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     """As `generator_from_official`, a discriminator's state, of pictures of `size` px."""
     rules = {"ada": ada_discriminator_name, "rosinality": partial(rosinality_discriminator_name, size=size)}
     return _renamed(state, rules.get(layout(state)))
 
 
-def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
-    """Read the sizes of a network off its generator's state (our names).
+def infer_config(generator: Mapping[str, Tensor], names: Mapping[str, str]) -> GANConfig:
+    """Read the sizes of a network off its generator's state (our names; `names` has the file's, for what is said).
 
     Raises `WeightsError` that names the entry from which they cannot be read, or the channels that do not fit.
     """
@@ -101,8 +101,8 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
         raise WeightsError("no mapping network among these entries, so no generator: is it a discriminator?")
     if max(layers) >= len(layers):
         raise WeightsError(f"mapping layers {sorted(layers)[:9]}, where a generator has 0, 1, 2, ... without a gap")
-    w_dim, z_dim = _shape(generator, "mapping.layers.0.weight", 2)
-    widths = {size: _shape(generator, f"blocks.{size}.conv.conv.weight", 4)[0] for size in sorted(sizes)}
+    w_dim, z_dim = _shape(generator, "mapping.layers.0.weight", 2, names)
+    widths = {size: _shape(generator, _wide(size), 4, names)[0] for size in sorted(sizes)}
     if not widths or sorted(widths) != resolutions(max(widths)):
         raise WeightsError(f"blocks of {sorted(widths)} px, where a generator has 4, 8, 16, ... up to its size")
     if max(widths) > LARGEST or not all((z_dim, w_dim, *widths.values())):
@@ -112,31 +112,41 @@ def infer_config(generator: Mapping[str, Tensor]) -> GANConfig:
     for resolution, width in widths.items():
         if width != (fits := config.channels(resolution)):
             raise WeightsError(
-                f"blocks.{resolution}.conv.conv.weight has {width} channels where {fits} would fit those of the other "
+                f"{names[_wide(resolution)]} has {width} channels where {fits} would fit those of the other "
                 f"blocks, {widths}: min(channel_base / resolution, channel_max)"
             )
     return config
 
 
-def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+def _wide(resolution: int) -> str:
+    """The entry that says how wide a block is."""
+    return f"blocks.{resolution}.conv.conv.weight"
+
+
+def _shape(state: Mapping[str, Tensor], name: str, axes: int, names: Mapping[str, str]) -> tuple[int, ...]:
     """The shape of an entry from which sizes are read."""
     if name not in state:
-        raise WeightsError(f"missing {name}, from which the generator's sizes are read")
+        raise WeightsError(f"missing {name} (our name), from which the generator's sizes are read")
     if state[name].ndim != axes:
-        raise WeightsError(f"{name} is {tuple(state[name].shape)}, needs {axes} axes")
+        raise WeightsError(f"{names[name]} is {tuple(state[name].shape)}, needs {axes} axes")
     return tuple(state[name].shape)
 
 
-def _renamed(state: Mapping[str, Tensor], rule: Callable[[str], str | None] | None) -> dict[str, Tensor]:
+def _renamed(
+    state: Mapping[str, Tensor], rule: Callable[[str], str | None] | None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The state under our names, and for each of them the name it had."""
     ours: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
     for name, tensor in state.items():
         if rule is not None and re.fullmatch(_BUILT_IN, name):
             continue
         place = (rule and rule(name)) or name
         if place in ours:
-            raise WeightsError(f"{name} is the second entry for {place}: this is another network")
+            raise WeightsError(f"{name} and {names[place]} are one entry ({place}): this is another network")
         ours[place] = _without_singletons(place, tensor) if rule else tensor
-    return ours
+        names[place] = name
+    return ours, names
 
 
 def _folded_in(name: str, shape: torch.Size) -> float:

@@ -345,11 +345,8 @@ def test_whatever_does_not_fit_is_named(tmp_path, generator, layout, damage):
         torch.save({"g_ema": state} if layout == "rosinality" else state, tmp_path / "damaged.pt")
         if damage == "scalar" and whole[name].numel() == 1:  # a noise strength, which is a scalar in our network
             continue
-        named = re.escape(
-            rosinality_generator_name(name) or name
-            if layout == "rosinality" and damage not in ("number", "extra")
-            else name
-        )
+        gone = layout == "rosinality" and damage in ("lost", "renamed")  # so it has our name alone
+        named = re.escape(rosinality_generator_name(name) or name if gone else name)
         named = rf"{re.escape(name)}X|{named}" if damage == "renamed" else named
         with pytest.raises(WeightsError, match=named):
             load_generator(tmp_path / "damaged.pt")
@@ -398,6 +395,25 @@ def test_a_discriminator_of_other_sizes_is_named(tmp_path, generator):
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match=r"the discriminator in .* does not fit.*needs"):
         load_discriminator(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    ("entry", "altered", "said"),
+    [
+        ("to_rgbs.0.bias", lambda t: t[:, :2], r"to_rgbs\.0\.bias is \(2,\), needs \(3,\)"),
+        ("convs.1.conv.weight", lambda t: t[0, 0], r"convs\.1\.conv\.weight is .*, needs 4 axes"),
+        ("convs.1.conv.weight", lambda t: t[:, 1:], r"convs\.1\.conv\.weight has 31 channels where 32 would fit"),
+        ("convs.0.activate.bias", None, r"missing blocks\.8\.conv_up\.bias \(our name\)"),
+    ],
+)
+def test_entries_that_do_not_fit_have_the_names_of_the_users_file(tmp_path, generator, entry, altered, said):
+    state = rosinality(generator)
+    tensor = state.pop(entry)
+    if altered is not None:
+        state[entry] = altered(tensor)
+    torch.save({"g_ema": state}, tmp_path / "theirs.pt")
+    with pytest.raises(WeightsError, match=said):
+        load_generator(tmp_path / "theirs.pt")
 
 
 def test_a_discriminator_is_no_generator(tmp_path):
