@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -44,19 +44,20 @@ class WeightsError(ValueError):
     """Weights that do not fit; the message names what is missing or of another shape, and what would work."""
 
 
-def layout(names: Iterable[str]) -> str:
-    """Which layout a generator's or discriminator's entries have: "ours", "ada", "rosinality", "basicsr" or "clean".
+def layout(state: Mapping[str, Tensor]) -> str:
+    """Which layout a generator's or discriminator's state has: "ours", "ada", "rosinality", "basicsr" or "clean".
 
     Raises `WeightsError` when it is none of them.
     """
-    names = sorted(names)
-    for found, sign in _SIGNS.items():
-        if any(re.match(sign, name) for name in names):
-            return found
-    if any(name.startswith("codec.") for name in names):
+    for name, sign in _SIGNS.items():
+        if any(re.match(sign, entry) for entry in state):
+            return name
+    if any(entry.startswith("codec.") for entry in state):
         raise WeightsError("these are a whole restorer's weights, for `Restorer.from_pretrained`; needed are a prior's")
     known = "our safetensors, stylegan2-ada-pytorch, rosinality's stylegan2-pytorch, BasicSR and GFPGAN"
-    raise WeightsError(f"no StyleGAN2 network among these entries ({', '.join(names[:3])}, ...); known: {known}")
+    raise WeightsError(
+        f"no StyleGAN2 network among these entries ({', '.join(sorted(state)[:3])}, ...); known: {known}"
+    )
 
 
 def generator_from_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

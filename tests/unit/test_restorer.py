@@ -394,7 +394,7 @@ def test_shipped_fidelity_is_monotonic(turned, batch_for_the_knob):
 def test_shipped_fidelity_is_smooth(turned, request):
     """No small turn of the knob changes much."""
     if "test split" in request.node.name:
-        reason = "the restorer learnt an earlier prior's codes: the first tenth changes 3.07 times the mean"
+        reason = "the restorer learnt an earlier prior's codes: the first tenth changes more than three times the mean"
         request.node.add_marker(pytest.mark.xfail(strict=True, reason=reason))
     steps = turned.diff(dim=0).abs().mean(dim=(1, 2, 3, 4))
     assert steps.max() < 3 * steps.mean(), f"one step must not do the work of three: {steps.tolist()}"
