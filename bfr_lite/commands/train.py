@@ -64,6 +64,12 @@ def add_parser(subparsers: Subparsers) -> None:
         "--adversarial-after", type=int, default=0, metavar="IMAGES", help="when the discriminator joins (default: 0)"
     )
     restorer.add_argument(
+        "--invented",
+        type=float,
+        metavar="SHARE",
+        help="of the batch: faces drawn by the prior in place of portraits, worth as much as the prior (default: 0)",
+    )
+    restorer.add_argument(
         "--without", action="append", default=[], choices=SIGNALS, help="switch a training signal off; may be repeated"
     )
     train_landmarks.add_parser(kinds)
@@ -129,8 +135,8 @@ def run_restorer(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))
-    rates = _given(lr=args.lr, generator_lr=args.generator_lr)
-    config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **rates)
+    options = _given(lr=args.lr, generator_lr=args.generator_lr, invented=args.invented)
+    config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **options)
     prior = None if args.prior == "none" else args.prior or args.preset
     run_config = _run_config(args, images=args.images)
     faces = _faces(args.data, chosen.size)

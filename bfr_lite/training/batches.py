@@ -55,6 +55,14 @@ def draw_portraits(
 
 
 @torch.no_grad()
+def replace_some(portraits: Tensor, prior: Generator, count: int, rng: torch.Generator) -> Tensor:
+    """`portraits` (B, 3, size, size), the first `count` of them replaced by faces that `prior` draws."""
+    ws = draw_rows(lambda n: prior.sample(n, rng), count, rng)
+    invented = prior(ws, noise=rng).clamp(0, 1)
+    return torch.cat([invented.to(portraits), portraits[count:]])
+
+
+@torch.no_grad()
 def draw_batch(
     portraits: Tensor,
     prior: Generator,

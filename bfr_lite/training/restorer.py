@@ -31,7 +31,7 @@ from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment, vary
-from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits
+from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits, replace_some
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import (
     TAUGHT,
@@ -57,9 +57,10 @@ class RestorerConfig:
             starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
         adversarial_after: pictures seen before the discriminator joins with its two losses, which cost as much as all
             others: while pictures are mush, those say enough.
+        invented: share of the batch that the frozen prior draws in place of portraits, rounded. It is worth as much as
+            the prior: from a good one, more people than a few hundred portraits show; a poor one's faults are learnt.
         synthetic: faces that the frozen prior draws beside the batch, in shares of it, when `weights.latent` is not
-            zero. The encoder alone sees them: the restored picture is asked for of portraits only, for a restorer that
-            is to draw what the prior drew learns the prior's faults.
+            zero. The encoder alone sees them, to find their codes.
         turned: share of the portraits that are turned by `pose.turn`.
         misalignment: of the portraits, see `AS_DETECTED`.
         recoloured, repainted: shares of the portraits that get any colours, and another wall, see `vary`.
@@ -75,6 +76,7 @@ class RestorerConfig:
     generator_lr: float = 5e-4
     discriminator_lr: float = 1e-3
     adversarial_after: int = 0
+    invented: float = 0.0
     synthetic: float = 0.25
     turned: float = 0.5
     misalignment: Misalignment = AS_DETECTED
@@ -85,6 +87,10 @@ class RestorerConfig:
     r1_every: int = 16
     ema_half_life: float = 2_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.invented <= 1:
+            raise ValueError(f"invented must be a share of the batch, 0 to 1, got {self.invented}")
 
 
 class RestorerTask:
@@ -117,9 +123,13 @@ class RestorerTask:
             check_groups(batch, accelerator.num_processes, judged.mbstd_group)
         latent_pairs = prior is not None and config.weights.latent and config.synthetic
         self.drawn = max(1, round(batch * config.synthetic)) if latent_pairs else 0
-        if self.drawn % accelerator.num_processes:
-            shared = f"{accelerator.num_processes} processes cannot share the {self.drawn} faces drawn beside it"
-            raise ValueError(f"use another batch than {batch}: {shared}")
+        if config.invented and prior is None:
+            raise ValueError("no face can be invented without a prior: give one, or leave `invented` at 0")
+        self.invented = round(batch * config.invented)
+        for count, where in ((self.drawn, "beside"), (self.invented, "in")):
+            if count % accelerator.num_processes:
+                shared = f"{accelerator.num_processes} processes cannot share the {count} faces drawn {where} it"
+                raise ValueError(f"use another batch than {batch}: {shared}")
         self.config, self.faces, self.batch, self.accelerator = config, faces, batch, accelerator
         init = torch.Generator().manual_seed(config.seed)
         restorer = make(config.preset, generator=init)
@@ -181,11 +191,13 @@ class RestorerTask:
         return replace(self.config.weights, adversarial=0.0, feature=0.0) if waiting else self.config.weights
 
     def _draw_batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
-        config, size = self.config, self.config.preset.size
-        drawn = self.drawn // self.accelerator.num_processes
-        portraits = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
-        portraits = vary(portraits, rng, config.recoloured, config.repainted)
-        return draw_batch(portraits, self.modules["prior"], drawn, config.degradations, rng, self.accelerator.device)
+        config, size, prior = self.config, self.config.preset.size, self.modules["prior"]
+        drawn, invented = (count // self.accelerator.num_processes for count in (self.drawn, self.invented))
+        faces = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
+        faces = vary(faces, rng, config.recoloured, config.repainted)
+        if invented:
+            faces = replace_some(faces, prior, invented, rng)
+        return draw_batch(faces, prior, drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(
         self,

@@ -71,12 +71,14 @@ SIGNALS = ("latent", "teacher", "redegradation")
 
 @dataclass(frozen=True)
 class System:
-    """A restorer with a generator: how it is built, the losses it goes without, whether it starts from the prior."""
+    """A restorer with a generator: how it is built, the losses it goes without, whether it starts from the prior, and
+    the share of its batch that the prior draws."""
 
     make: Callable[..., Restorer] = Restorer
     without: tuple[str, ...] = ()
     prior: bool = True
     generator_lr: float = RestorerConfig.generator_lr
+    invented: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ ROWS: Mapping[str, System | Network] = {
     "no prior": System(prior=False),
     **{f"without {signal}": System(without=(signal,)) for signal in SIGNALS},
     "without all three signals": System(without=SIGNALS),
+    "a quarter of the batch drawn": System(invented=0.25),
     "GFPGAN-like": System(GfpganLike, NO_SIGNALS, generator_lr=0.0),
     "GPEN-like": System(GpenLike, NO_SIGNALS),
     "plain U-Net": Network(partial(UNet, full_block, 9)),
@@ -112,7 +115,8 @@ def train(row: System | Network, images: int, seed: int, accelerator: Accelerato
     faces = load_faces("congress", split="train", size=PRESET.size)
     if isinstance(row, System):
         weights = LossWeights(**{"teacher": TEACHER} | dict.fromkeys(row.without, 0.0))
-        config = RestorerConfig(PRESET, weights, generator_lr=row.generator_lr, emphasis=EMPHASIS, seed=seed)
+        options = {"generator_lr": row.generator_lr, "invented": row.invented, "emphasis": EMPHASIS, "seed": seed}
+        config = RestorerConfig(PRESET, weights, **options)
         prior, judge = (load_generator("tiny"), load_discriminator("tiny")) if row.prior else (None, None)
         task = RestorerTask(config, faces, BATCH, accelerator, prior, judge, row.make)
     else:

@@ -115,6 +115,15 @@ def test_signals_switched_off_are_in_neither_log_nor_card(faces, prior, tmp_path
     assert {name for name, weight in weights.items() if weight} == {"pixel"}
 
 
+def test_a_share_of_the_batch_can_be_invented(faces, prior, tmp_path):
+    options = ("--prior", prior / "prior-tiny.safetensors", "--images", 4)
+    for name, more, share in (("plain", (), 0), ("mixed", ("--invented", 0.25), 0.25)):
+        assert train_restorer(faces, tmp_path / name, *options, *more) == 0
+        card = read_card(tmp_path / name / "restorer-tiny.safetensors")
+        assert card["training"]["invented"] == share
+    assert rows(tmp_path / "plain")[0]["pixel"] != rows(tmp_path / "mixed")[0]["pixel"]
+
+
 def test_restorer_from_scratch_has_no_latent_pairs(faces, tmp_path):
     assert train_restorer(faces, tmp_path, "--prior", "none", "--images", 4) == 0
     assert "latent" not in rows(tmp_path)[0] and "teacher" in rows(tmp_path)[0]

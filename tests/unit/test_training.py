@@ -17,7 +17,7 @@ from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.adversarial import train_discriminator
 from bfr_lite.training.augment import Misalignment
-from bfr_lite.training.batches import Batch, draw_fidelity
+from bfr_lite.training.batches import Batch, draw_fidelity, replace_some
 from bfr_lite.training.log import CsvLog, whole_rows
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import LossWeights, nearer, trust_distance
@@ -422,7 +422,7 @@ def learnt_from(loss: str) -> tuple[Batch, dict[str, torch.Tensor], set[str]]:
     return batch, losses, {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
+def test_latent_pairs_teach_the_encoder_alone():
     batch, losses, moved = learnt_from("latent")
     assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
     assert losses["latent"] > 0
@@ -434,6 +434,36 @@ def test_the_smallest_batch_has_a_latent_pair_unless_there_are_to_be_none(batch,
     config = RestorerConfig(TINY, synthetic=synthetic)
     task = RestorerTask(config, Blobs(), batch, Accelerator(cpu=True), prior=load_tiny_prior())
     assert len(task._draw_batch(torch.arange(batch), step_rng(0, 0)).ws) == drawn
+
+
+def test_some_portraits_are_replaced_by_faces_of_the_prior():
+    prior, portraits = load_tiny_prior(), Blobs().images[:4]
+    mixed = replace_some(portraits, prior, 1, step_rng(0, 0))
+    rng = step_rng(0, 0)
+    assert torch.equal(mixed[:1], prior(prior.sample(1, rng), noise=rng).clamp(0, 1))
+    assert torch.equal(mixed[1:], portraits[1:])
+
+
+@pytest.mark.parametrize(("batch", "share", "count"), [(1, 0.25, 0), (4, 0.25, 1), (8, 0.25, 2), (4, 0.0, 0)])
+def test_the_prior_draws_a_share_of_the_batch(batch, share, count):
+    def clean(invented: float) -> torch.Tensor:
+        config = RestorerConfig(TINY, invented=invented)
+        task = RestorerTask(config, Blobs(), batch, Accelerator(cpu=True), prior=load_tiny_prior())
+        return task._draw_batch(torch.arange(batch), step_rng(0, 0)).clean
+
+    portrait = [torch.equal(one, other) for one, other in zip(clean(share), clean(0.0), strict=True)]
+    assert portrait == [False] * count + [True] * (batch - count)
+
+
+def test_without_a_prior_no_face_can_be_invented():
+    with pytest.raises(ValueError, match="without a prior: give one"):
+        RestorerTask(RestorerConfig(TINY, invented=0.25), Blobs(), 4, Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="invented must be a share of the batch, 0 to 1"):
+        RestorerConfig(TINY, invented=share)
 
 
 def test_discriminator_joins_when_it_is_told_to():
