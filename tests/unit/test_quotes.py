@@ -223,6 +223,8 @@ def test_notebook_07_quotes_the_ablations():
         assert words.format(100 * (mean(row, landmarks) / mean(whole, landmarks) - 1)) in text
     pair = (mean(row, "PSNR") for row in (whole, "without all three signals"))
     assert "with all three PSNR is {:.2f} dB, without {:.2f}".format(*pair) in text
+    pair = (mean(row, landmarks) for row in ("a quarter of the batch drawn", whole))
+    assert "landmarks {:.2f} px instead of {:.2f}".format(*pair) in text
     pair = [mean("GPEN-like", metric, "codeformer") for metric in ("PSNR", features)]
     assert "({:.2f} dB, features {:.3f}, against".format(*pair) in text
     gain = mean("U-Net, MMRB", "PSNR") - mean("U-Net, its own block", "PSNR")
