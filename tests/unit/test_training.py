@@ -422,7 +422,7 @@ def learnt_from(loss: str) -> tuple[Batch, dict[str, torch.Tensor], set[str]]:
     return batch, losses, {name for name, p in restorer.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def test_latent_pairs_teach_the_encoder_alone():
+def test_latent_pairs_teach_the_encoder_alone_and_take_no_portraits_place():
     batch, losses, moved = learnt_from("latent")
     assert len(batch.clean) == len(batch.lq) == 4 and len(batch.invented) == len(batch.ws) == 1
     assert losses["latent"] > 0
