@@ -56,10 +56,9 @@ def draw_portraits(
 
 @torch.no_grad()
 def replace_some(portraits: Tensor, prior: Generator, count: int, rng: torch.Generator) -> Tensor:
-    """`portraits` (B, 3, size, size), the first `count` of them replaced by faces that `prior` draws."""
-    ws = draw_rows(lambda n: prior.sample(n, rng), count, rng)
-    invented = prior(ws, noise=rng).clamp(0, 1)
-    return torch.cat([invented.to(portraits), portraits[count:]])
+    """`portraits` (B, 3, size, size), the first `count` of them replaced by faces that `prior` draws, where it is."""
+    faces, _ = _invent(prior, count, rng, truncation=1.0)
+    return torch.cat([faces, portraits[count:].to(faces)])
 
 
 @torch.no_grad()
@@ -78,10 +77,16 @@ def draw_batch(
     lq, params = damaged(clean, degradation, rng)
     invented, ws = clean[:0], prior.w_avg.new_zeros(0, prior.num_ws, prior.w_dim)
     if drawn:
-        ws = draw_rows(lambda n: prior.sample(n, rng, truncation=0.9), drawn, rng)
-        invented, _ = damaged(prior(ws, noise=rng).clamp(0, 1), degradation, rng)
+        faces, ws = _invent(prior, drawn, rng, truncation=0.9)
+        invented, _ = damaged(faces, degradation, rng)
     clean, lq, invented = (part.contiguous(memory_format=torch.channels_last) for part in (clean, lq, invented))
     return Batch(clean, lq, params, degradation, invented, ws)
+
+
+def _invent(prior: Generator, count: int, rng: torch.Generator, truncation: float) -> tuple[Tensor, Tensor]:
+    """A process's `count` faces of `prior` (count, 3, size, size) in [0, 1], and their codes."""
+    ws = draw_rows(lambda n: prior.sample(n, rng, truncation), count, rng)
+    return prior(ws, noise=rng).clamp(0, 1), ws
 
 
 def damaged(clean: Tensor, degradation: Degradation, rng: torch.Generator) -> tuple[Tensor, DegradationParams]:

@@ -71,8 +71,7 @@ SIGNALS = ("latent", "teacher", "redegradation")
 
 @dataclass(frozen=True)
 class System:
-    """A restorer with a generator: how it is built, the losses it goes without, whether it starts from the prior, and
-    the share of its batch that the prior draws."""
+    """A restorer with a generator: how it is built, the losses it goes without, what it has of the prior."""
 
     make: Callable[..., Restorer] = Restorer
     without: tuple[str, ...] = ()
