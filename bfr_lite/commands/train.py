@@ -64,7 +64,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--adversarial-after", type=int, default=0, metavar="IMAGES", help="when the discriminator joins (default: 0)"
     )
     restorer.add_argument(
-        "--invented",
+        "--mixed-in",
         type=float,
         metavar="SHARE",
         help="of the batch: faces drawn by the prior in place of portraits, worth as much as the prior (default: 0)",
@@ -135,7 +135,7 @@ def run_restorer(args: argparse.Namespace) -> int:
 
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))
-    options = _given(lr=args.lr, generator_lr=args.generator_lr, invented=args.invented)
+    options = _given(lr=args.lr, generator_lr=args.generator_lr, mixed_in=args.mixed_in)
     config = RestorerConfig(chosen, weights, adversarial_after=args.adversarial_after, seed=args.seed, **options)
     prior = None if args.prior == "none" else args.prior or args.preset
     run_config = _run_config(args, images=args.images)

@@ -57,7 +57,7 @@ class RestorerConfig:
             starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
         adversarial_after: pictures seen before the discriminator joins with its two losses, which cost as much as all
             others: while pictures are mush, those say enough.
-        invented: share of the batch that the frozen prior draws in place of portraits, rounded. It is worth as much as
+        mixed_in: share of the batch that the frozen prior draws in place of portraits, rounded. It is worth as much as
             the prior: from a good one, more people than a few hundred portraits show; a poor one's faults are learnt.
         synthetic: faces that the frozen prior draws beside the batch, in shares of it, when `weights.latent` is not
             zero. The encoder alone sees them, to find their codes.
@@ -76,7 +76,7 @@ class RestorerConfig:
     generator_lr: float = 5e-4
     discriminator_lr: float = 1e-3
     adversarial_after: int = 0
-    invented: float = 0.0
+    mixed_in: float = 0.0
     synthetic: float = 0.25
     turned: float = 0.5
     misalignment: Misalignment = AS_DETECTED
@@ -89,8 +89,8 @@ class RestorerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.invented <= 1:
-            raise ValueError(f"invented must be a share of the batch, 0 to 1, got {self.invented}")
+        if not 0 <= self.mixed_in <= 1:
+            raise ValueError(f"mixed_in must be a share of the batch, 0 to 1, got {self.mixed_in}")
 
 
 class RestorerTask:
@@ -123,10 +123,10 @@ class RestorerTask:
             check_groups(batch, accelerator.num_processes, judged.mbstd_group)
         latent_pairs = prior is not None and config.weights.latent and config.synthetic
         self.drawn = max(1, round(batch * config.synthetic)) if latent_pairs else 0
-        if config.invented and prior is None:
-            raise ValueError("no face can be invented without a prior: give one, or leave `invented` at 0")
-        self.invented = round(batch * config.invented)
-        for count, where in ((self.drawn, "beside"), (self.invented, "in")):
+        if config.mixed_in and prior is None:
+            raise ValueError("no face of a prior can be mixed in without one: give one, or leave `mixed_in` at 0")
+        self.mixed_in = round(batch * config.mixed_in)
+        for count, where in ((self.drawn, "beside"), (self.mixed_in, "in")):
             if count % accelerator.num_processes:
                 shared = f"{accelerator.num_processes} processes cannot share the {count} faces drawn {where} it"
                 raise ValueError(f"use another batch than {batch}: {shared}")
@@ -192,11 +192,11 @@ class RestorerTask:
 
     def _draw_batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         config, size, prior = self.config, self.config.preset.size, self.modules["prior"]
-        drawn, invented = (count // self.accelerator.num_processes for count in (self.drawn, self.invented))
+        drawn, mixed_in = (count // self.accelerator.num_processes for count in (self.drawn, self.mixed_in))
         faces = draw_portraits(self.faces, indices, size, rng, config.turned, config.misalignment)
         faces = vary(faces, rng, config.recoloured, config.repainted)
-        if invented:
-            faces = replace_some(faces, prior, invented, rng)
+        if mixed_in:
+            faces = replace_some(faces, prior, mixed_in, rng)
         return draw_batch(faces, prior, drawn, config.degradations, rng, self.accelerator.device)
 
     def _losses(

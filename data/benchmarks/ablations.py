@@ -77,7 +77,7 @@ class System:
     without: tuple[str, ...] = ()
     prior: bool = True
     generator_lr: float = RestorerConfig.generator_lr
-    invented: float = 0.0
+    mixed_in: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ ROWS: Mapping[str, System | Network] = {
     "no prior": System(prior=False),
     **{f"without {signal}": System(without=(signal,)) for signal in SIGNALS},
     "without all three signals": System(without=SIGNALS),
-    "a quarter of the batch drawn": System(invented=0.25),
+    "a quarter of the batch drawn": System(mixed_in=0.25),
     "GFPGAN-like": System(GfpganLike, NO_SIGNALS, generator_lr=0.0),
     "GPEN-like": System(GpenLike, NO_SIGNALS),
     "plain U-Net": Network(partial(UNet, full_block, 9)),
@@ -114,7 +114,7 @@ def train(row: System | Network, images: int, seed: int, accelerator: Accelerato
     faces = load_faces("congress", split="train", size=PRESET.size)
     if isinstance(row, System):
         weights = LossWeights(**{"teacher": TEACHER} | dict.fromkeys(row.without, 0.0))
-        options = {"generator_lr": row.generator_lr, "invented": row.invented, "emphasis": EMPHASIS, "seed": seed}
+        options = {"generator_lr": row.generator_lr, "mixed_in": row.mixed_in, "emphasis": EMPHASIS, "seed": seed}
         config = RestorerConfig(PRESET, weights, **options)
         prior, judge = (load_generator("tiny"), load_discriminator("tiny")) if row.prior else (None, None)
         task = RestorerTask(config, faces, BATCH, accelerator, prior, judge, row.make)

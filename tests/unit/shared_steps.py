@@ -44,7 +44,7 @@ def main(what: str, folder: str, steps: int, out: str) -> None:
 def task_of(what: str, faces: FaceDataset, accelerator: Accelerator) -> Task:
     """The prior's task in double precision, or the restorer's in single precision."""
     if what == "restorer":
-        config = RestorerConfig(preset("tiny"), invented=0.25, seed=SEED)
+        config = RestorerConfig(preset("tiny"), mixed_in=0.25, seed=SEED)
         return RestorerTask(config, faces, BATCH, accelerator, load_generator("tiny"))
     torch.set_default_dtype(torch.float64)
     task = PriorTask(PriorConfig(preset("tiny").gan, seed=SEED), Double(faces), BATCH, accelerator)

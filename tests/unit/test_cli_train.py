@@ -115,12 +115,12 @@ def test_signals_switched_off_are_in_neither_log_nor_card(faces, prior, tmp_path
     assert {name for name, weight in weights.items() if weight} == {"pixel"}
 
 
-def test_a_share_of_the_batch_can_be_invented(faces, prior, tmp_path):
+def test_faces_of_the_prior_can_be_mixed_in(faces, prior, tmp_path):
     options = ("--prior", prior / "prior-tiny.safetensors", "--images", 4)
-    for name, more, share in (("plain", (), 0), ("mixed", ("--invented", 0.25), 0.25)):
+    for name, more, share in (("plain", (), 0), ("mixed", ("--mixed-in", 0.25), 0.25)):
         assert train_restorer(faces, tmp_path / name, *options, *more) == 0
         card = read_card(tmp_path / name / "restorer-tiny.safetensors")
-        assert card["training"]["invented"] == share
+        assert card["training"]["mixed_in"] == share
     assert rows(tmp_path / "plain")[0]["pixel"] != rows(tmp_path / "mixed")[0]["pixel"]
 
 

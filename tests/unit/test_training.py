@@ -446,8 +446,8 @@ def test_some_portraits_are_replaced_by_faces_of_the_prior():
 
 @pytest.mark.parametrize(("batch", "share", "count"), [(1, 0.25, 0), (4, 0.25, 1), (8, 0.25, 2), (4, 0.0, 0)])
 def test_the_prior_draws_a_share_of_the_batch(batch, share, count):
-    def clean(invented: float) -> torch.Tensor:
-        config = RestorerConfig(TINY, invented=invented)
+    def clean(mixed_in: float) -> torch.Tensor:
+        config = RestorerConfig(TINY, mixed_in=mixed_in)
         task = RestorerTask(config, Blobs(), batch, Accelerator(cpu=True), prior=load_tiny_prior())
         return task._draw_batch(torch.arange(batch), step_rng(0, 0)).clean
 
@@ -455,15 +455,15 @@ def test_the_prior_draws_a_share_of_the_batch(batch, share, count):
     assert portrait == [False] * count + [True] * (batch - count)
 
 
-def test_without_a_prior_no_face_can_be_invented():
-    with pytest.raises(ValueError, match="without a prior: give one"):
-        RestorerTask(RestorerConfig(TINY, invented=0.25), Blobs(), 4, Accelerator(cpu=True))
+def test_without_a_prior_none_of_its_faces_can_be_mixed_in():
+    with pytest.raises(ValueError, match="mixed in without one: give one"):
+        RestorerTask(RestorerConfig(TINY, mixed_in=0.25), Blobs(), 4, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(ValueError, match="invented must be a share of the batch, 0 to 1"):
-        RestorerConfig(TINY, invented=share)
+    with pytest.raises(ValueError, match="mixed_in must be a share of the batch, 0 to 1"):
+        RestorerConfig(TINY, mixed_in=share)
 
 
 def test_discriminator_joins_when_it_is_told_to():
