@@ -109,7 +109,7 @@ def run_prior(args: argparse.Namespace) -> int:
     """Train a prior; 1 when it was interrupted before its last picture."""
     from bfr_lite.machine import command_line
     from bfr_lite.presets import preset
-    from bfr_lite.training.prior import PriorConfig
+    from bfr_lite.training.configs import PriorConfig
     from bfr_lite.training.processes import accelerated
     from bfr_lite.training.recipes import default_stages, train_prior
 
@@ -128,10 +128,10 @@ def run_restorer(args: argparse.Namespace) -> int:
     """Train a restorer; 1 when it was interrupted before its last picture."""
     from bfr_lite.machine import command_line
     from bfr_lite.presets import preset
+    from bfr_lite.training.configs import RestorerConfig
     from bfr_lite.training.losses import LossWeights
     from bfr_lite.training.processes import accelerated
     from bfr_lite.training.recipes import train_restorer
-    from bfr_lite.training.restorer import RestorerConfig
 
     chosen = preset(args.preset)
     weights = LossWeights(**dict.fromkeys(args.without, 0.0))

@@ -13,9 +13,9 @@ from bfr_lite.face_sets import FaceDataset
 from bfr_lite.images import grid, resize
 from bfr_lite.training.augment import vary
 from bfr_lite.training.batches import damaged, draw_portraits
+from bfr_lite.training.configs import RestorerConfig
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import charbonnier
-from bfr_lite.training.restorer import RestorerConfig
 
 
 class PixelTask:

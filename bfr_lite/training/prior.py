@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,45 +17,15 @@ from bfr_lite.face_sets import FaceDataset
 from bfr_lite.imagenet import ImageNetFeatures
 from bfr_lite.images import grid
 from bfr_lite.rows import draw_rows
-from bfr_lite.stylegan2 import GANConfig, Generator
+from bfr_lite.stylegan2 import Generator
 from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
 from bfr_lite.training.augment import AdaptiveAugment, random_flip
 from bfr_lite.training.batches import draw_portraits
+from bfr_lite.training.configs import PriorConfig
 from bfr_lite.training.critics import Critics, displeasure, look, train_critics
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import generator_loss
-
-
-@dataclass(frozen=True)
-class PriorConfig:
-    """How the prior is trained; values from StyleGAN2-ADA's `auto` setting for small pictures unless said otherwise.
-
-    Attributes:
-        gan: sizes of both networks; `gan.size` is the resolution trained.
-        lr: Adam's learning rate for both networks.
-        r1_gamma: weight of the R1 penalty; None is a rule, see `auto_r1_gamma`.
-        r1_every: steps between two R1 penalties (lazy regularisation, StyleGAN2 B).
-        style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1:
-            0.9).
-        ema_half_life: of the averaged generator, in pictures.
-        noise: train StyleGAN's noise inputs. Off here: in short runs the finest layer answers a critical discriminator
-            with grain instead of detail (seen at 64 px after 20,000 pictures), and a restorer wants none.
-        critics: weight of what the critics say beside the discriminator, see `critics`; 0 trains without them.
-        turned: share of the portraits that are turned by `pose.turn`, for there are few that look aside.
-        seed: of the initial weights.
-    """
-
-    gan: GANConfig
-    lr: float = 2.5e-3
-    r1_gamma: float | None = None
-    r1_every: int = 16
-    style_mixing: float = 0.5
-    ema_half_life: float = 10_000
-    noise: bool = False
-    critics: float = 1.0
-    turned: float = 0.5
-    seed: int = 0
 
 
 class PriorTask:

@@ -14,10 +14,11 @@ from bfr_lite.checkpoints import load_discriminator, load_generator, save_weight
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.machine import hardware, versions
 from bfr_lite.presets import Preset
+from bfr_lite.training.configs import PriorConfig, RestorerConfig
 from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import Progress, RunConfig, run
-from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.prior import PriorTask, stage_config
+from bfr_lite.training.restorer import RestorerTask
 
 
 @dataclass(frozen=True)

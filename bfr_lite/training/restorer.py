@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +25,13 @@ from bfr_lite.discriminator import Discriminator
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.imagenet import ImageNetFeatures, perceptual_distance
 from bfr_lite.images import grid, resize
-from bfr_lite.presets import Preset
 from bfr_lite.restorer import Restorer, RestorerOutput
 from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.adversarial import auto_r1_gamma, check_groups, frozen, train_discriminator
-from bfr_lite.training.augment import AS_DETECTED, AdaptiveAugment, Misalignment, vary
+from bfr_lite.training.augment import AdaptiveAugment, vary
 from bfr_lite.training.batches import Batch, draw_batch, draw_fidelity, draw_portraits, replace_some
+from bfr_lite.training.configs import RestorerConfig
 from bfr_lite.training.loop import ema_decay, ema_update, optimise, step_rng
 from bfr_lite.training.losses import (
     TAUGHT,
@@ -43,54 +43,6 @@ from bfr_lite.training.losses import (
     nearer,
     trust_distance,
 )
-
-
-@dataclass(frozen=True)
-class RestorerConfig:
-    """How the restorer is trained.
-
-    Attributes:
-        preset: sizes.
-        weights: of the losses.
-        degradations: named ranges; each step draws one of them.
-        lr, generator_lr, discriminator_lr: Adam's learning rates. The prior moves slower than the codec, which
-            starts from nothing (GPEN, arXiv 2105.06070, trains the prior too).
-        adversarial_after: pictures seen before the discriminator joins with its two losses, which cost as much as all
-            others: while pictures are mush, those say enough.
-        mixed_in: share of the batch that the frozen prior draws in place of portraits, rounded. It is worth as much as
-            the prior: from a good one, more people than a few hundred portraits show; a poor one's faults are learnt.
-        synthetic: faces that the frozen prior draws beside the batch, in shares of it, when `weights.latent` is not
-            zero. The encoder alone sees them, to find their codes.
-        turned: share of the portraits that are turned by `pose.turn`.
-        misalignment: of the portraits, see `AS_DETECTED`.
-        recoloured, repainted: shares of the portraits that get any colours, and another wall, see `vary`.
-        emphasis: of landmarks in `weights.pixel`, see `landmark_weight`.
-        r1_gamma, r1_every, ema_half_life: as in `PriorConfig`.
-        seed: of the initial weights.
-    """
-
-    preset: Preset
-    weights: LossWeights = field(default_factory=LossWeights)
-    degradations: tuple[str, ...] = ("gfpgan",) * 4 + ("codeformer",) * 2 + ("shrunk", "none")
-    lr: float = 1e-3
-    generator_lr: float = 5e-4
-    discriminator_lr: float = 1e-3
-    adversarial_after: int = 0
-    mixed_in: float = 0.0
-    synthetic: float = 0.25
-    turned: float = 0.5
-    misalignment: Misalignment = AS_DETECTED
-    recoloured: float = 0.25
-    repainted: float = 0.25
-    emphasis: float = 6.0
-    r1_gamma: float | None = None
-    r1_every: int = 16
-    ema_half_life: float = 2_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.mixed_in <= 1:
-            raise ValueError(f"mixed_in must be a share of the batch, 0 to 1, got {self.mixed_in}")
 
 
 class RestorerTask:

@@ -52,10 +52,11 @@ from bfr_lite.rivals import (
     plain_block,
     symmetric_restorer,
 )
+from bfr_lite.training.configs import RestorerConfig
 from bfr_lite.training.loop import RunConfig, run
 from bfr_lite.training.losses import LossWeights
 from bfr_lite.training.pixels import PixelTask
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerTask
 
 SEEDS = (0, 1, 2)
 # As when the first of these runs were made; the shipped weights had more of both later.

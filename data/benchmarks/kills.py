@@ -27,9 +27,10 @@ from accelerate import Accelerator
 from bfr_lite import load_faces, preset
 from bfr_lite.machine import hardware
 from bfr_lite.torch_files import read_checkpoint
+from bfr_lite.training.configs import PriorConfig
 from bfr_lite.training.log import whole_rows
 from bfr_lite.training.loop import RunConfig, run
-from bfr_lite.training.prior import PriorConfig, PriorTask
+from bfr_lite.training.prior import PriorTask
 
 BATCH, EVERY = 4, 5
 STEPS_A_KILL = 100  # so that the run outlasts the kills

@@ -24,8 +24,9 @@ from bfr_lite.face_sets import FaceDataset
 from bfr_lite.frechet import FaceFeatures, frechet_distance
 from bfr_lite.machine import hardware, keep_freed_memory
 from bfr_lite.stylegan2 import GANConfig, Generator
+from bfr_lite.training.configs import PriorConfig
 from bfr_lite.training.loop import RunConfig, run, step_rng
-from bfr_lite.training.prior import PriorConfig, PriorTask
+from bfr_lite.training.prior import PriorTask
 
 SIZE, BATCH, SEED = 32, 8, 0
 WIDTHS = ((2048, 64), (2048, 96), (4096, 128), (16384, 512))  # channel_base, channel_max

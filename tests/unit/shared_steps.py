@@ -12,10 +12,11 @@ from accelerate import Accelerator
 
 from bfr_lite import load_faces, load_generator, preset
 from bfr_lite.face_sets import FaceDataset
+from bfr_lite.training.configs import PriorConfig, RestorerConfig
 from bfr_lite.training.loop import Task, agreed, batch_indices, step_rng
-from bfr_lite.training.prior import PriorConfig, PriorTask
+from bfr_lite.training.prior import PriorTask
 from bfr_lite.training.processes import accelerated
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerTask
 
 BATCH, SEED = 8, 3
 

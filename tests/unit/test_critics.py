@@ -8,9 +8,10 @@ from accelerate import Accelerator
 
 from bfr_lite import load_faces
 from bfr_lite.presets import preset
+from bfr_lite.training.configs import PriorConfig
 from bfr_lite.training.critics import Critics, displeasure, look, train_critics
 from bfr_lite.training.loop import step_rng
-from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
+from bfr_lite.training.prior import PriorTask, stage_config
 
 TINY = preset("tiny")
 

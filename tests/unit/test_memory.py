@@ -8,10 +8,11 @@ from accelerate import Accelerator
 
 from bfr_lite import Generator, Restorer, preset
 from bfr_lite.discriminator import Discriminator
+from bfr_lite.training.configs import PriorConfig, RestorerConfig
 from bfr_lite.training.loop import step_rng
 from bfr_lite.training.memory import checkpoint_blocks
-from bfr_lite.training.prior import PriorConfig, PriorTask
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.prior import PriorTask
+from bfr_lite.training.restorer import RestorerTask
 
 TINY = preset("tiny")
 

@@ -16,10 +16,11 @@ from bfr_lite.rivals import (
     mmrb_without,
     parameters,
 )
+from bfr_lite.training.configs import RestorerConfig
 from bfr_lite.training.loop import step_rng
 from bfr_lite.training.losses import LossWeights
 from bfr_lite.training.pixels import PixelTask
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerTask
 
 TINY = preset("tiny")
 ABLATIONS = runpy.run_path(str(Path(__file__).parents[2] / "data" / "benchmarks" / "ablations.py"))

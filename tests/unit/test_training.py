@@ -18,12 +18,13 @@ from bfr_lite.restorer import Restorer
 from bfr_lite.training.adversarial import train_discriminator
 from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.batches import Batch, draw_fidelity, replace_some
+from bfr_lite.training.configs import PriorConfig, RestorerConfig
 from bfr_lite.training.log import CsvLog, whole_rows
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
 from bfr_lite.training.losses import LossWeights, nearer, trust_distance
-from bfr_lite.training.prior import PriorConfig, PriorTask, stage_config
+from bfr_lite.training.prior import PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
-from bfr_lite.training.restorer import RestorerConfig, RestorerTask
+from bfr_lite.training.restorer import RestorerTask
 
 TINY = preset("tiny")
 
