@@ -26,7 +26,9 @@ FAILURES = (ValueError, OSError, RuntimeError, MemoryError)  # what a picture ca
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments INPUT..., --output, --overwrite and --json."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, folder of them, or pattern")
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, folder (without subfolders), or pattern"
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the PNG files")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--json", action="store_true", help="report on stdout as JSON")

@@ -43,7 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     kinds = parser.add_subparsers(title="what to train", metavar="<network>", required=True)
     prior = command_parser(kinds, "prior", "train a StyleGAN2 prior, growing from 32 px", PRIOR_EXAMPLE, run_prior)
-    _add_run_arguments(prior, batch=8, cooldown=0.0)
+    _add_run_arguments(prior, "a trained prior of the same sizes to begin with (default: none, random)", 8, 0.0)
     prior.add_argument(
         "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
     )
@@ -52,7 +52,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--without", action="append", default=[], choices=("critics",), help="train by the discriminator alone"
     )
     restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
-    _add_run_arguments(restorer, batch=16, cooldown=0.4)
+    start = "a trained restorer of the same sizes to begin with, generator included; --prior then draws and judges only"
+    _add_run_arguments(restorer, f"{start} (default: none, random)", batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
     restorer.add_argument(
         "--prior",
@@ -75,17 +76,17 @@ def add_parser(subparsers: Subparsers) -> None:
     train_landmarks.add_parser(kinds)
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: float) -> None:
+def _add_run_arguments(parser: argparse.ArgumentParser, start: str, batch: int, cooldown: float) -> None:
     parser.add_argument("--preset", default="lite", help="tiny, lite or full (default: lite)")
     parser.add_argument(
-        "--data", default="congress", help="congress, synthetic, or aligned faces: a folder, zip, tar or '*.tar'"
+        "--data",
+        default="congress",
+        help="congress, synthetic, or aligned faces: a folder, zip, tar or '*.tar' (default: congress)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder of the run; one found there is resumed"
     )
-    parser.add_argument(
-        "--start", metavar="WEIGHTS", help="a trained network of the same sizes to begin with (default: none, random)"
-    )
+    parser.add_argument("--start", metavar="WEIGHTS", help=start)
     parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step (default: {batch})")
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
     parser.add_argument(
@@ -100,7 +101,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, batch: int, cooldown: fl
     parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="default: 500")
     parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="mixed precision (default: no)")
     parser.add_argument(
-        "--gradient-checkpointing", action="store_true", help="less memory, about a third more time, the same results"
+        "--gradient-checkpointing", action="store_true", help="less memory, up to a third more time, the same results"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
+import torch
 from PIL import Image
 
 from bfr_lite.evaluation import markdown_table
@@ -69,10 +70,12 @@ def main() -> None:
     result = {"batch": BATCH, "hardware": hardware(), "rows": rows}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     table = markdown_table(["seconds", "GB"], {name: [f"{one[k]:.1f}" for k in one] for name, one in rows.items()})
-    head = "# One step of the full preset\n\n512 px, " + ", ".join(f"{one}: {n} a step" for one, n in BATCH.items())
-    Path(__file__).with_suffix(".md").write_text(
-        f"{head}; {hardware()}. Made by `python data/benchmarks/full_step.py`.\n\n{table}\n", encoding="utf-8"
+    head = (
+        "# One step of the full preset\n\nWhole processes: building, reading, the step, the checkpoint. 512 px, "
+        + ", ".join(f"{one}: {n} a step" for one, n in BATCH.items())
     )
+    made = f"seed 0; {hardware()}; PyTorch {torch.__version__}. Made by `python data/benchmarks/full_step.py`."
+    Path(__file__).with_suffix(".md").write_text(f"{head}; {made}\n\n{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -78,15 +78,16 @@ def table(result: dict) -> str:
     speeds, curves = result["pictures_per_second"], result["curves"]
     shared = min(curves[name][-1][0] / speeds[name] for name in curves)
     lines = [
-        "| channel_base / channel_max | pictures a second | seen | Fréchet distance |",
-        "| --- | ---: | ---: | ---: |",
+        "| channel_base / channel_max | pictures a second | seen | seconds | Fréchet distance |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, points in curves.items():
-        seen, distance = max(point for point in points if point[0] / speeds[name] <= shared * 1.02)
-        lines.append(f"| {name} | {speeds[name]:.0f} | {seen:,} | {distance:.1f} |")
+        seen, distance = max(point for point in points if point[0] / speeds[name] <= shared * 1.05)
+        lines.append(f"| {name} | {speeds[name]:.0f} | {seen:,} | {seen / speeds[name]:.0f} | {distance:.1f} |")
     ruler = f"Fréchet distance of as many samples from the training portraits: {result['features']}."
-    head = f"After {shared / 60:.1f} minutes on {result['hardware']}, at {SIZE} px, seed {SEED}. {ruler}"
-    return "\n".join([head, "", *lines, ""])
+    head = f"What each had last reached in {shared * 1.05:.0f} seconds, at {SIZE} px, seed {SEED}. {ruler}"
+    made = f"Made by `python data/benchmarks/prior_width.py` on {result['hardware']}."
+    return "\n".join([f"{head} {made}", "", *lines, ""])
 
 
 def main() -> None:

@@ -273,7 +273,8 @@ def table(report: dict) -> str:
         lines.append(
             f"| {one['what']} | {one['ours']:.3g} {one['unit']} | {theirs} | {ratio} | {one['target'] or ''} |"
         )
-    notes = [f"{report['hardware']}; {report['versions']}; {report['command']}"]
+    how = f"Compared on 1 thread, in processor seconds; restoring, memory and start on {THREADS} threads, by the clock."
+    notes = [f"{how} {report['hardware']}; {report['versions']}; {report['command']}"]
     notes += [f"Not measured: {', '.join(report['missing'])}."] if report["missing"] else []
     return "\n".join([*lines, "", *notes, ""])
 
