@@ -87,6 +87,9 @@ class RestorerTask:
         restorer = make(config.preset, generator=init)
         if prior is not None:
             restorer.adopt_prior(prior)
+        for name, parameter in restorer.generator.named_parameters():
+            if name.endswith("noise_strength"):  # else every face would get the same grain, see `PriorConfig.noise`
+                parameter.requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
             "restorer": restorer,
             "restorer_ema": copy.deepcopy(restorer).requires_grad_(False),
