@@ -68,6 +68,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                beside = "the .safetensors that a run writes beside its checkpoint, when it ends or Ctrl-C stops it"
+                raise WeightsError(f"{path} is a file of PyTorch, such as a checkpoint; needed: {beside}") from error
         raise WeightsError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
 
 
@@ -104,9 +108,10 @@ def weights_path(source: str | os.PathLike, kind: str) -> Path:
     Raises `FileNotFoundError` when none is shipped, `WeightsError` for a folder.
     """
     path, name = Path(source), str(source)
-    if path.suffix:
+    shipped = f"{kind}-{name}" in shipped_names()
+    if path.suffix or (path.is_file() and not shipped):
         return path
-    if name and path.is_dir() and f"{kind}-{name}" not in shipped_names():
+    if name and path.is_dir() and not shipped:
         raise WeightsError(f"{path} is a folder; give a weight file in it")
     return shipped_path(kind, name)
 

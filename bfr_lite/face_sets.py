@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bfr_lite.alignment import FaceError, align, estimate_yaw
-from bfr_lite.archives import Archive
+from bfr_lite.alignment import FaceError, alignment_matrix, estimate_yaw, warp
+from bfr_lite.archives import Archive, ArchiveError
 from bfr_lite.faces import FaceDetector
-from bfr_lite.images import decoded, load_image, pil_to_tensor, resize, tensor_to_uint8
+from bfr_lite.images import ImageError, decoded, load_image, pil_to_tensor, resize, tensor_to_uint8
 from bfr_lite.stylegan2 import Generator
 
 SPLITS = ("train", "test")
+UNREADABLE = (ImageError, ArchiveError, FaceError)  # what a face that cannot be had may raise
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 READERS = min(8, CORES)  # threads that read the files of a batch
 
@@ -125,6 +127,7 @@ class FileFaces(FaceDataset):
         self.readers = readers
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._expected: dict[int, Future[Tensor]] = {}
+        self._warned = False
 
     def expect(self, indices: Sequence[int] | Tensor) -> None:
         pool = self._threads()
@@ -143,6 +146,22 @@ class FileFaces(FaceDataset):
     @abstractmethod
     def _face(self, number: int) -> Tensor:
         """The face (3, size, size) at ``number``; several threads ask at once."""
+
+    def _square(self, image: Tensor, name: object) -> Tensor:
+        """The central square of ``image`` (3, H, W), resized to (3, size, size)."""
+        height, width = image.shape[1:]
+        side = min(height, width)
+        self._check_size(side, name)
+        top, left = (height - side) // 2, (width - side) // 2
+        return resize(image[None, :, top : top + side, left : left + side], self.size)[0]
+
+    def _check_size(self, side: float, name: object) -> None:
+        """Warn of the first face that has to be enlarged: a network would learn its blur as the truth."""
+        if side < self.size and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{name} has a face of {side:.0f} px, enlarged to {self.size}: its blur counts as clean", stacklevel=2
+            )
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None or self._pool[0] != os.getpid():  # threads do not follow into a process's copy
@@ -174,12 +193,14 @@ class FolderFaces(FileFaces):
         file = self.files[number]
         image = load_image(file)
         if self._detector is None:
-            return _square(image, self.size)
+            return self._square(image, file)
         picture = tensor_to_uint8(image)
         found = self._detector.detect(picture)
         if not found:
             raise FaceError(f"no face found in {file}: remove it, or give align=False if it is one already")
-        return align(picture, found[0].landmarks, self.size)
+        matrix = alignment_matrix(found[0].landmarks, self.size)
+        self._check_size(self.size / np.hypot(*matrix[:, 0]), file)
+        return warp(picture, matrix, self.size)
 
 
 class ArchiveFaces(FileFaces):
@@ -194,12 +215,4 @@ class ArchiveFaces(FileFaces):
 
     def _face(self, number: int) -> Tensor:
         with decoded(self.archive.read(number), f"{self.names[number]} in {self.path}") as picture:
-            return _square(pil_to_tensor(picture), self.size)
-
-
-def _square(image: Tensor, size: int) -> Tensor:
-    """The central square of ``image`` (3, H, W), resized to (3, size, size)."""
-    height, width = image.shape[1:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resize(image[None, :, top : top + side, left : left + side], size)[0]
+            return self._square(pil_to_tensor(picture), self.names[number])

@@ -65,8 +65,7 @@ def upsample_bilinear(x: Tensor) -> Tensor:
 def downsample(x: Tensor) -> Tensor:
     """Halve height and width of (B, C, H, W) with the filter, so that fine stripes fade instead of aliasing."""
     with full_precision(x):  # for speed: a CPU's depthwise convolution with a stride is slow in bfloat16
-        wide = torch.promote_types(x.dtype, torch.float32)
-        return fir(x.to(wide), pad=1, stride=2).to(x.dtype)
+        return fir(at_least_float32(x), pad=1, stride=2).to(x.dtype)
 
 
 def apply_condition(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

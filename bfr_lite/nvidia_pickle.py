@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bfr_lite.official import WeightsError
-from bfr_lite.torch_files import larger_than_its_data
+from bfr_lite.torch_files import check_distinct, larger_than_its_data
 
 NVIDIA_GROUP = "b4.mbstd.group_size"  # the entry that says how many pictures a discriminator compares
 
@@ -55,6 +55,9 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
         content = _Unpickler(whole).load()
         networks = content if isinstance(content, dict) else {}
         found = {str(name): _state(one, set()) for name, one in networks.items() if isinstance(one, _Network)}
+        for name, state in found.items():
+            check_distinct(state)
+            found[name] = {entry: tensor.float() for entry, tensor in state.items()}
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path} is no pickle of NVIDIA's networks and was not opened further: {reason}") from error
@@ -138,7 +141,7 @@ def _state(network: _Network, seen: set[int], prefix: str = "") -> dict[str, Ten
     for kind in ("_parameters", "_buffers"):
         for name, tensor in network.get(kind, {}).items():
             if isinstance(tensor, Tensor):
-                entries[prefix + name] = tensor.float()
+                entries[prefix + name] = tensor
     for name, inner in network.get("_modules", {}).items():
         if isinstance(inner, _Network):
             entries |= _state(inner, seen, f"{prefix}{name}.")

@@ -116,6 +116,11 @@ def infer_config(generator: Mapping[str, Tensor], names: Mapping[str, str]) -> G
                 f"{names[_wide(resolution)]} has {width} channels where {fits} would fit those of the other "
                 f"blocks, {widths}: min(channel_base / resolution, channel_max)"
             )
+    # else a few numbers could announce a network that fills the memory before its entries are compared
+    for layer in range(len(layers)):
+        _check_shape(generator, f"mapping.layers.{layer}.weight", (w_dim, w_dim if layer else z_dim), names)
+    for resolution, width in widths.items():
+        _check_shape(generator, _wide(resolution), (width, width, 3, 3), names)
     return config
 
 
@@ -131,6 +136,11 @@ def _shape(state: Mapping[str, Tensor], name: str, axes: int, names: Mapping[str
     if state[name].ndim != axes:
         raise WeightsError(f"{names[name]} is {tuple(state[name].shape)}, needs {axes} axes")
     return tuple(state[name].shape)
+
+
+def _check_shape(state: Mapping[str, Tensor], name: str, needed: tuple[int, ...], names: Mapping[str, str]) -> None:
+    if (found := _shape(state, name, len(needed), names)) != needed:
+        raise WeightsError(f"{names[name]} is {found}, needs {needed}")
 
 
 def _renamed(

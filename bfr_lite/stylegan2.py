@@ -241,7 +241,7 @@ def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
     """Draw every weight from N(0, 1) (equalised learning rate scales at run time); biases keep their start values."""
     generator = generator or torch.Generator().manual_seed(0)
     for name, tensor in sorted(module.state_dict().items()):
-        if name.endswith(("weight", "const", "noise_const")):
+        if name.endswith(("weight", "const")):
             layer = module.get_submodule(name.rpartition(".")[0])
             multiplier = getattr(layer, "lr_multiplier", 1.0)  # slow layers start the larger, to be as loud as others
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / multiplier)

@@ -73,6 +73,13 @@ def larger_than_its_data(tensor: Tensor) -> bool:
     return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
+def check_distinct(state: Mapping[str, Tensor]) -> None:
+    """Raise `WeightsError` where entries share their numbers: each would become a copy, and a small file gigabytes."""
+    stored = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in state.values()}
+    if sum(one.numel() * one.element_size() for one in state.values()) > sum(stored.values()):
+        raise WeightsError(f"its {len(state)} entries share their numbers with one another, as no network's do")
+
+
 def tensors(state: object, expected: str) -> Mapping[str, Tensor]:
     """`state`, when it is a dictionary of named tensors of numbers that are all there."""
     if not isinstance(state, Mapping) or not state:
@@ -85,4 +92,5 @@ def tensors(state: object, expected: str) -> Mapping[str, Tensor]:
             raise WeightsError(f"{name} is {value.dtype}, {value.layout}, on {value.device}; needs plain float numbers")
         if larger_than_its_data(value):
             raise WeightsError(f"{name} {tuple(value.shape)} is larger than its data: a file of few bytes may say so")
+    check_distinct(state)
     return state

@@ -31,10 +31,14 @@ def auto_r1_gamma(size: int, batch: int) -> float:
 
 
 def check_groups(batch: int, processes: int, group: int) -> None:
-    """Raise `ValueError` where processes would leave a discriminator other groups to compare than one alone has.
+    """Raise `ValueError` where minibatch standard deviation has no groups to compare, or processes make them others.
 
-    Minibatch standard deviation would be another, and of pictures alone always zero.
+    Of pictures alone it is always zero. One picture a step is all that some machines hold, and may have none.
     """
+    if batch > group > 1 and compared(batch, group) == 1:
+        raise ValueError(
+            f"a discriminator cannot compare a batch of {batch} in equal groups of up to {group}: use another"
+        )
     if batch % processes == 0 and compared(batch // processes, group) != compared(batch, group):
         raise ValueError(
             f"with {processes} processes a discriminator would not compare pictures in groups of {group}: "

@@ -44,7 +44,7 @@ def draw_portraits(
     turned: float,
     misalignment: Misalignment | None = None,
 ) -> Tensor:
-    """The faces at `indices` (B,), as (B, 3, size, size), a share `turned` of them turned, all moved at random."""
+    """Faces (B, 3, size, size) at `indices` (B,), a share `turned` of them turned, all moved by `misalignment`."""
     images, points = resize(faces.batch(indices), size), None
     if faces.landmarks is not None:
         points = (faces.landmarks[indices] + 0.5) * (size / faces.size) - 0.5

@@ -21,15 +21,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bfr_lite.checkpoints import WeightsError, network_path
-from bfr_lite.face_sets import FaceDataset
+from bfr_lite.face_sets import UNREADABLE, FaceDataset
 from bfr_lite.files import discard_leftovers, sole_writer
 from bfr_lite.images import save_image
 from bfr_lite.machine import keep_freed_memory
 from bfr_lite.rows import BatchGenerator
-from bfr_lite.torch_files import read_checkpoint
 from bfr_lite.training.log import CsvLog
 from bfr_lite.training.memory import checkpoint_blocks
+from bfr_lite.training.resuming import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class Progress:
 
 
 def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Accelerator) -> Progress:
-    """Train `task` to `run_config.images` pictures, or until Ctrl-C; always leaves a whole checkpoint.
+    """Train `task` to `run_config.images` pictures, until Ctrl-C or an unreadable picture; leaves a whole checkpoint.
 
     Raises `WeightsError` when the folder holds a checkpoint of other networks, batch, seed or number of faces, and
     `ValueError` when the processes cannot share the batch, or another run writes to the folder.
@@ -177,7 +176,13 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
             set_learning_rates(task, cooled(done, total, run_config.cooldown))
             if done + 1 < total:
                 task.faces.expect(indices(done + 1))  # read while the device computes
-            report = task.step(done, indices(done), step_rng(run_config.seed, done, index, count))
+            try:
+                report = task.step(done, indices(done), step_rng(run_config.seed, done, index, count))
+            except UNREADABLE as error:  # before anything was changed, for a step begins with its pictures
+                if main:
+                    save_checkpoint(checkpoint, task, done, plan)
+                hint = f"{done} steps are saved; put another picture in its place, for the number of faces must stay"
+                raise type(error)(f"{error} ({hint}, and run the same command again)") from error
             report, stopped = agreed(report, stop.is_set(), accelerator)
             done += 1
             bar.update()
@@ -232,36 +237,3 @@ def _stop_requested() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def save_checkpoint(path: Path, task: Task, step: int, plan: dict[str, int]) -> None:
-    """Write networks, averages, optimisers, step and `plan`, what the steps depend on; whole or not at all."""
-    content = {
-        "step": step,
-        "plan": plan,
-        "modules": {name: module.state_dict() for name, module in task.modules.items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
-    }
-    with network_path(path) as temporary:
-        torch.save(content, temporary)
-
-
-def load_checkpoint(path: Path, task: Task, plan: dict[str, int]) -> int:
-    """Load a checkpoint into `task` and return its step. Raises `WeightsError` when it is damaged or does not fit."""
-    content = read_checkpoint(path)
-    for name, value in content.get("plan", {}).items():
-        if value != plan.get(name):
-            raise WeightsError(f"{path} is of a run with {name} {value}: resume with that, or name another folder")
-    try:
-        for name, module in task.modules.items():
-            module.load_state_dict(content["modules"][name])
-        for name, optimizer in task.optimizers.items():
-            rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
-            optimizer.load_state_dict(content["optimizers"][name])
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                # the learning rate is the configuration's, so that a run can go on with another
-                group["lr"] = group["initial_lr"] = rate
-        return int(content["step"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        hint = "resume with the options the run was started with, or name another folder"
-        raise WeightsError(f"{path} is of another run ({str(error).splitlines()[0]}): {hint}") from error

@@ -29,7 +29,7 @@ from bfr_lite.training.losses import generator_loss
 
 
 class PriorTask:
-    """Generator, its average and discriminator, with the step that trains them.
+    """Generator, its average, discriminator and critics, with the step that trains them.
 
     Args:
         config: see `PriorConfig`.
@@ -104,7 +104,7 @@ class PriorTask:
         insert_halving(self.modules["discriminator"], **below)
 
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """One update of both networks on the portraits at `indices`."""
+        """One update of all networks on the portraits at `indices`."""
         config = self.config
         real = random_flip(draw_portraits(self.faces, indices, config.gan.size, rng, config.turned), rng)
         real = real.to(self.accelerator.device, memory_format=torch.channels_last)

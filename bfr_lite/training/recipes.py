@@ -115,7 +115,7 @@ def train_restorer(
         task.start_from(start)
     progress = run(task, run_config, len(faces), accelerator)
     facts = _facts(config.preset, faces, run_config, accelerator, command) | {
-        "training": {**_plain(config), "prior": str(prior), "start": start, **_history(run_config.folder)}
+        "training": {**_plain(config), "prior": prior and str(prior), "start": start, **_history(run_config.folder)}
     }
     modules = {"restorer": task.modules["restorer_ema"]}
     return Result(progress, _export(modules, weights, facts, accelerator))
@@ -163,7 +163,9 @@ def _plain(config: PriorConfig | RestorerConfig) -> dict[str, object]:
 
 
 def _history(folder: Path) -> dict[str, object]:
-    """Steps, pictures and hours of a run, read off its log."""
-    rows = whole_rows(folder / "log.csv")
+    """Steps, pictures and hours of a run, read off its log; nothing where somebody has removed that."""
+    rows = whole_rows(folder / "log.csv") if (folder / "log.csv").exists() else []
+    if not rows:
+        return {}
     hours = sum(float(row["seconds"]) for row in rows) / 3600
     return {"steps": int(rows[-1]["step"]), "images_seen": int(rows[-1]["images"]), "hours": round(hours, 3)}

@@ -551,6 +551,33 @@ def test_a_file_that_claims_a_giant_is_refused_before_it_is_built(tmp_path):
         load_generator(tmp_path / "giant.safetensors")
 
 
+@pytest.mark.parametrize("layout", ["wide", "deep"])
+def test_few_numbers_cannot_announce_a_large_network(tmp_path, layout):
+    widths = {f"blocks.{size}.conv.conv.weight": torch.zeros(8, 8, 3, 3) for size in (4, 8)}
+    if layout == "wide":
+        state = {"mapping.layers.0.weight": torch.zeros(100_000, 1), "mapping.layers.1.bias": torch.zeros(1)}
+    else:
+        state = {"mapping.layers.0.weight": torch.zeros(8, 8)}
+        widths = {f"blocks.{size}.conv.conv.weight": torch.zeros(100_000, 1, 1, 1) for size in (4, 8)}
+    save_file(state | widths, tmp_path / "large.safetensors")
+    with pytest.raises(WeightsError, match=r"mapping\.layers\.1\.weight|needs \(100000, 100000, 3, 3\)"):
+        load_generator(tmp_path / "large.safetensors")
+
+
+def test_entries_that_share_their_numbers_are_refused(tmp_path):
+    """GFPGAN's layout is converted entry by entry: two hundred names of one tensor became two hundred tensors."""
+    one = torch.zeros(50_000)
+    torch.save({"params_ema": {f"style_convs.{number}.bias": one for number in range(200)}}, tmp_path / "one.pth")
+    assert (tmp_path / "one.pth").stat().st_size < 300_000
+    with pytest.raises(WeightsError, match="200 entries share their numbers"):
+        load_generator(tmp_path / "one.pth")
+
+
+def test_a_file_whose_name_has_no_suffix_is_opened(tmp_path, weights, generator):
+    (tmp_path / "mine").write_bytes(weights.read_bytes())
+    assert torch.equal(load_generator(tmp_path / "mine").w_avg, load_generator(weights).w_avg)
+
+
 def test_a_tensor_larger_than_its_data_is_refused(tmp_path):
     wide = torch.zeros(1).expand(60_000, 60_000)
     torch.save({"g_ema": {"style.1.weight": wide, "input.input": torch.zeros(1)}}, tmp_path / "wide.pt")

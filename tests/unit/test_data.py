@@ -239,6 +239,19 @@ def test_a_set_that_is_reading_can_be_copied_to_another_process(folder):
     assert torch.equal(pickle.loads(pickle.dumps(faces)).batch([1]), faces.batch([1]))
 
 
+def test_faces_that_have_to_be_enlarged_are_told_of_once(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (24, 40)).save(tmp_path / f"{number}.png")
+    assert load_faces("folder", tmp_path, size=24).batch([0, 1, 2]).shape == (3, 3, 24, 24)
+    faces = load_faces("folder", tmp_path, size=32)
+    with pytest.warns(
+        UserWarning, match=r"\.png has a face of 24 px, enlarged to 32: its blur counts as clean"
+    ) as told:
+        faces.batch([0, 1])
+        faces.batch([2])
+    assert len(told) == 1
+
+
 def test_a_folder_can_be_aligned_and_loaded_by_processes(congress_root, tmp_path):
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "astronaut.png")
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.png")

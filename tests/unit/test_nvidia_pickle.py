@@ -152,6 +152,15 @@ def test_networks_within_themselves_end(tmp_path, nvidia):
         read_networks(tmp_path / "n.pkl")
 
 
+def test_entries_that_share_their_numbers_are_refused(tmp_path, nvidia):
+    made = nvidia({f"b4.w{number}": torch.zeros(50_000, dtype=torch.float16) for number in range(9)})
+    made.b4._parameters = dict.fromkeys(made.b4._parameters, made.b4.w0)
+    (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": made}))
+    assert (tmp_path / "n.pkl").stat().st_size < 150_000
+    with pytest.raises(WeightsError, match="9 entries share their numbers"):
+        read_networks(tmp_path / "n.pkl")
+
+
 def test_a_tensor_larger_than_its_data_is_refused(tmp_path, nvidia):
     wide = torch.zeros(1, dtype=torch.float16).expand(60_000, 60_000)
     (tmp_path / "n.pkl").write_bytes(pickle.dumps({"G_ema": nvidia({"const": wide})}))

@@ -346,6 +346,12 @@ def test_damaged_weights(restorer, tmp_path, damage, kept):
         Restorer.from_pretrained(path)
 
 
+def test_a_checkpoint_given_as_weights_is_told_from_a_damaged_file(restorer, tmp_path):
+    torch.save({"modules": {"restorer_ema": restorer.state_dict()}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt is a file of PyTorch.* needed: the \.safetensors"):
+        Restorer.from_pretrained(tmp_path / "checkpoint.pt")
+
+
 def test_weights_of_another_preset(restorer, tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_weights(path, restorer, {"preset": "lite"})

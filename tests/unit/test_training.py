@@ -12,10 +12,11 @@ from accelerate.state import AcceleratorState
 from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generator, read_card
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.files import sole_writer
+from bfr_lite.images import ImageError
 from bfr_lite.layers import downsample
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
-from bfr_lite.training.adversarial import train_discriminator
+from bfr_lite.training.adversarial import check_groups, train_discriminator
 from bfr_lite.training.augment import Misalignment
 from bfr_lite.training.batches import Batch, draw_fidelity, replace_some
 from bfr_lite.training.configs import PriorConfig, RestorerConfig
@@ -133,6 +134,59 @@ def test_every_weight_that_is_trained_is_in_an_optimiser(make):
     for network in set(task.modules) & {"generator", "restorer", "discriminator", "critics"}:
         left = {name for name, p in task.modules[network].named_parameters() if id(p) not in held}
         assert all(name.endswith("noise_strength") for name in left), left
+
+
+@pytest.mark.parametrize("make", [prior_task, restorer_task], ids=["prior", "restorer"])
+def test_no_noise_is_learnt(make):
+    """A restorer draws with the same noise for every face: learnt, it would be a grain that all of them share."""
+    task = make()
+    task.step(0, torch.arange(4), step_rng(0, 0))
+    strengths = [value for name, value in state_of(task).items() if name.endswith("noise_strength")]
+    assert strengths and not any(value.any() for value in strengths)
+
+
+@pytest.mark.parametrize("broken", [1, 3])
+def test_a_run_outlives_a_picture_that_cannot_be_read(broken, tmp_path):
+    class Damaged(Blobs):
+        def _faces(self, numbers):
+            if self.reads == broken:
+                raise ImageError("face.png is no picture")
+            self.reads += 1
+            return super()._faces(numbers)
+
+    task = prior_task()
+    task.faces = Damaged()
+    task.faces.reads = 1
+    config = run_config(tmp_path / "parts", 16)
+    with pytest.raises(ImageError, match=rf"face.png is no picture \({broken - 1} steps are saved; .*same command"):
+        run(task, config, 20, task.accelerator)
+    mended, whole = prior_task(), prior_task()
+    assert run(mended, config, 20, task.accelerator).finished
+    run(whole, run_config(tmp_path / "whole", 16), 20, task.accelerator)
+    expected, resumed = state_of(whole), state_of(mended)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("batch", "fits"), [(1, True), (3, True), (4, True), (5, False), (6, True), (7, False)])
+def test_a_batch_that_leaves_every_picture_alone_is_refused(batch, fits):
+    if fits:
+        check_groups(batch, processes=1, group=4)
+    else:
+        with pytest.raises(ValueError, match=f"cannot compare a batch of {batch} in equal groups of up to 4"):
+            check_groups(batch, processes=1, group=4)
+
+
+def test_weights_are_written_where_somebody_has_removed_the_log(tmp_path):
+    def train(images):
+        config = RestorerConfig(TINY, LossWeights(adversarial=0.0, feature=0.0, perceptual=0.0))
+        return train_restorer(config, None, Blobs(), run_config(tmp_path, images), Accelerator(cpu=True))
+
+    (weights,) = train(4).weights
+    weights.unlink()
+    (tmp_path / "log.csv").unlink()
+    assert train(4).weights == (weights,)
+    card = read_card(weights)["training"]
+    assert card["prior"] is None and "images_seen" not in card
 
 
 def test_learning_rates_cool_down_over_the_last_part_of_a_run():
