@@ -1,4 +1,16 @@
-"""Weights on disk: safetensors with a JSON card beside them, written whole, opened without running code."""
+"""Weights on disk: safetensors with a JSON card beside them, written whole, opened without running code.
+
+What `load_generator` opens, who reads it, where the generator is in it, and in which of `official`'s layouts:
+
+    our safetensors                 load_weights                   the whole file             ours
+    our checkpoint.pt               torch_files.read_checkpoint    modules, generator_ema     ours
+    NVIDIA's .pkl                   nvidia_pickle.read_networks    G_ema                      ada
+    rosinality's .pt                torch_files.read_checkpoint    g_ema, latent_avg          rosinality
+    BasicSR's and GFPGAN's .pth     torch_files.read_checkpoint    params_ema or params       basicsr or clean
+
+The first bytes tell the format. `official` gives the entries our names and shapes, and reads the sizes off them; `fit`
+compares what is there with a network of those sizes, and fills it.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,12 @@ Drawing and doing are apart: `Degradation.sample` draws explicit parameters, `De
 in it. Where published code shrinks and enlarges bilinearly without antialiasing and cuts blur kernels at 41
 pixels, this one resamples by antialiased bicubic interpolation and lets kernels reach as far as their sigma
 needs.
+
+Who computes it, from the same parameters:
+
+                               on a CPU, one picture at a time      on a GPU, all at once
+    `apply`                    `_degrade`, JPEG by a real codec     `_degrade_together`, JPEG in tensors
+    `apply_differentiable`     `_degrade`, JPEG in tensors          `_degrade_together`, JPEG in tensors
 """
 
 from __future__ import annotations
