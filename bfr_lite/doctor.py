@@ -96,7 +96,10 @@ def check_package(requirement: Requirement) -> Check:
         if requirement.marker is None:
             _import(name)
     except metadata.PackageNotFoundError:
-        return Check(name, FAIL if requirement.marker is None else ABSENT, f"not installed: {_REINSTALL}")
+        if requirement.marker is None:
+            return Check(name, FAIL, f"not installed: {_REINSTALL}")
+        extra = str(requirement.marker).split('"')[1]  # extra == "notebooks"
+        return Check(name, ABSENT, f"for the extra {extra} alone: pip install -c constraints.txt -e '.[{extra}]'")
     except Exception as error:  # a package that is broken can raise anything while it is imported
         return Check(name, FAIL, f"{version} cannot be imported ({error!r}): {_REINSTALL}")
     return Check(name, OK, version)

@@ -180,7 +180,7 @@ def test_notebook_04_quotes_the_quality_of_the_prior():
     assert found["sha256"] == card("prior-lite")["sha256"]
     near, by = found["median_distance_to_nearest_train"], found["by_identity"]
     assert f"as far away ({near['samples']}, median) as from an unseen portrait ({near['test']})" in text
-    assert f"brought it to {found['frechet_to_train']}, precision from 0.113 to {found['precision']}" in text
+    assert f"after those to {found['frechet_to_train']}, precision from 0.113 to {found['precision']}" in text
     assert f"recall from 0.001 to {found['recall']}" in text
     assert f"sees no gain: {by['frechet_to_test']} to unseen portraits" in text
     assert f"training portraits have {by['frechet_of_train_to_test']}; recall {by['recall']}" in text
@@ -225,8 +225,10 @@ def test_notebook_07_quotes_the_ablations():
         assert words.format(100 * (mean(row, landmarks) / mean(whole, landmarks) - 1)) in text
     pair = (mean(row, "PSNR") for row in (whole, "without all three signals"))
     assert "with all three PSNR is {:.2f} dB, without {:.2f}".format(*pair) in text
-    pair = (mean(row, landmarks) for row in ("a quarter of the batch drawn", whole))
-    assert "landmarks {:.2f} px instead of {:.2f}".format(*pair) in text
+    ours, drawn = (
+        [mean(row, metric) for metric in ("PSNR", landmarks)] for row in (whole, "a quarter of the batch drawn")
+    )
+    assert "beside {:.2f} and {:.2f}) | {:.2f} | {:.2f} | 3 |".format(*ours, *drawn) in text
     pair = [mean("GPEN-like", metric, "codeformer") for metric in ("PSNR", features)]
     assert "({:.2f} dB, features {:.3f}, against".format(*pair) in text
     gain = mean("U-Net, MMRB", "PSNR") - mean("U-Net, its own block", "PSNR")
