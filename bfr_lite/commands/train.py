@@ -60,7 +60,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="preset's name, safetensors, checkpoint, official .pkl, .pt or .pth; none: from scratch (default: the one "
         "of the preset)",
     )
-    restorer.add_argument("--generator-lr", type=float, help="learning rate of the prior (default: the recipe's)")
+    restorer.add_argument(
+        "--generator-lr", type=float, help="of the prior; 0 freezes it, as in GFPGAN (default: the recipe's)"
+    )
     restorer.add_argument(
         "--adversarial-after", type=int, default=0, metavar="IMAGES", help="when the discriminator joins (default: 0)"
     )
