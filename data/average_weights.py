@@ -10,12 +10,13 @@ no mean worth having.
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import torch
 
 from bfr_lite import Restorer
-from bfr_lite.checkpoints import read_card, save_weights
+from bfr_lite.checkpoints import fit, read_card, save_weights
 
 
 @torch.no_grad()
@@ -23,6 +24,8 @@ def average(paths: list[Path]) -> Restorer:
     """The restorer whose every weight is the mean of theirs. Raises `WeightsError` when their sizes differ."""
     mean, *others = (Restorer.from_pretrained(path) for path in paths)
     states = [other.state_dict() for other in others]
+    for path, state in zip(paths[1:], states, strict=True):
+        fit(copy.deepcopy(mean), state, path)  # says what does not fit
     for name, value in mean.state_dict().items():
         value.copy_(torch.stack([value, *(state[name] for state in states)]).mean(dim=0))
     return mean

@@ -37,7 +37,8 @@ def check_groups(batch: int, processes: int, group: int) -> None:
     """
     if batch > group > 1 and compared(batch, group) == 1:
         raise ValueError(
-            f"a discriminator cannot compare a batch of {batch} in equal groups of up to {group}: use another"
+            f"a discriminator compares pictures in groups that divide {group} and the batch: of {batch} each would be "
+            f"alone; use a multiple of {group}"
         )
     if batch % processes == 0 and compared(batch // processes, group) != compared(batch, group):
         raise ValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -167,22 +167,23 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
     def indices(step: int) -> Tensor:
         return batch_indices(run_config.seed, step, run_config.batch, dataset_length)[index::count]
 
+    def save() -> str:
+        if not main:
+            return "the last checkpoint has what is saved"
+        save_checkpoint(checkpoint, task, done, plan)
+        return f"{done} steps are saved"
+
     with (
         _stop_requested() as stop,
         tqdm(initial=done, total=total, unit="step", desc=folder.name, disable=None if main else True) as bar,
+        _outliving_pictures(save),
     ):
         stopped = False
         while done < total and not stopped:
             set_learning_rates(task, cooled(done, total, run_config.cooldown))
             if done + 1 < total:
                 task.faces.expect(indices(done + 1))  # read while the device computes
-            try:
-                report = task.step(done, indices(done), step_rng(run_config.seed, done, index, count))
-            except UNREADABLE as error:  # before anything was changed, for a step begins with its pictures
-                if main:
-                    save_checkpoint(checkpoint, task, done, plan)
-                hint = f"{done} steps are saved; put another picture in its place, for the number of faces must stay"
-                raise type(error)(f"{error} ({hint}, and run the same command again)") from error
+            report = task.step(done, indices(done), step_rng(run_config.seed, done, index, count))
             report, stopped = agreed(report, stop.is_set(), accelerator)
             done += 1
             bar.update()
@@ -194,9 +195,9 @@ def _run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Ac
             if done % run_config.sample_every == 0 or done == total:
                 save_image(task.samples(), folder / "samples" / f"{done * run_config.batch:08d}.png")
             if done % run_config.checkpoint_every == 0:
-                save_checkpoint(checkpoint, task, done, plan)
+                save()
         if log is not None:  # a second Ctrl-C may not end this
-            save_checkpoint(checkpoint, task, done, plan)
+            save()
     accelerator.wait_for_everyone()  # the others read what was written
     return Progress(done, done * run_config.batch, done >= total)
 
@@ -220,6 +221,16 @@ def set_learning_rates(task: Task, share: float) -> None:
     for optimizer in task.optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = share * group.setdefault("initial_lr", group["lr"])
+
+
+@contextmanager
+def _outliving_pictures(save: Callable[[], str]) -> Iterator[None]:
+    """Save what is trained when a picture cannot be read: steps begin with their pictures, so none is half taken."""
+    try:
+        yield
+    except UNREADABLE as error:
+        hint = f"{save()}; put another picture in its place, for the number of faces must stay"
+        raise type(error)(f"{error} ({hint}, and run the same command again)") from error
 
 
 @contextmanager

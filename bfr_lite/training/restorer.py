@@ -87,8 +87,9 @@ class RestorerTask:
         restorer = make(config.preset, generator=init)
         if prior is not None:
             restorer.adopt_prior(prior)
+        # Learnt, the noise would be one grain on every face, for it is the same for all. What a prior brings stays.
         for name, parameter in restorer.generator.named_parameters():
-            if name.endswith("noise_strength"):  # else every face would get the same grain, see `PriorConfig.noise`
+            if name.endswith("noise_strength"):
                 parameter.requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
             "restorer": restorer,

@@ -208,7 +208,7 @@ def _heading(runs: list[dict]) -> str:
     return (
         f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
         f"73 test portraits; mean ± standard deviation over seeds. {where}. Made by "
-        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`. The recipe is the shipped weights', "
+        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`. The recipe is `RestorerConfig`'s, "
         f"but for a teacher of {TEACHER} and an emphasis of {EMPHASIS:g} (and for StyleGAN's noise in runs made before "
         f"commit 02e9dda, which was trained along).{unfinished}"
     )

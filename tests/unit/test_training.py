@@ -167,12 +167,26 @@ def test_a_run_outlives_a_picture_that_cannot_be_read(broken, tmp_path):
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
-@pytest.mark.parametrize(("batch", "fits"), [(1, True), (3, True), (4, True), (5, False), (6, True), (7, False)])
+def test_samples_that_cannot_be_drawn_cost_no_step(tmp_path):
+    def fail():
+        raise ImageError("face.png is no picture")
+
+    task, config = prior_task(), run_config(tmp_path, 16)
+    task.samples = fail
+    with pytest.raises(ImageError, match=r"face.png is no picture \(4 steps are saved; "):
+        run(task, config, 20, task.accelerator)
+    again = prior_task()
+    assert run(again, config, 20, again.accelerator).finished
+    expected, resumed = state_of(task), state_of(again)
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("batch", "fits"), [(1, True), (3, True), (4, True), (5, False), (6, True), (9, False)])
 def test_a_batch_that_leaves_every_picture_alone_is_refused(batch, fits):
     if fits:
         check_groups(batch, processes=1, group=4)
     else:
-        with pytest.raises(ValueError, match=f"cannot compare a batch of {batch} in equal groups of up to 4"):
+        with pytest.raises(ValueError, match=f"of {batch} each would be alone; use a multiple of 4"):
             check_groups(batch, processes=1, group=4)
 
 
