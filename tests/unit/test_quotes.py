@@ -74,8 +74,11 @@ def test_the_readme_quotes_the_benchmark(benchmark):
     )
     assert "mild damage {}, x4 {}, and at the default fidelity of 0.5".format(*at_1) in README
     assert "sharper, {} and {}: a little less that person's".format(*at_half) in README
-    interval = benchmark.changes("restorer, fidelity 0.5")["landmark distance (bfr_lite LandmarkNet)"].split(" [")[1]
-    assert "95 % interval {} to {} %".format(*interval.rstrip("]").split(", ")) in README
+    intervals = [
+        one.split(" [")[1].rstrip("]").split(", ") for one in benchmark.changes("restorer, fidelity 0.5").values()
+    ]
+    assert "95 % interval {} to {} %".format(*intervals[3]) in README
+    assert "the angle by less than its own ({} to {} %)".format(*intervals[4]) in README
     psnr, feature, landmarks, identity = changes(benchmark, "restorer, fidelity 0.5")
     assert f"At fidelity 0.5: {psnr}, {feature}, {landmarks} and {identity}." in README
 
