@@ -181,6 +181,12 @@ class Generator(nn.Module):
             self.register_buffer("enlarges_bilinearly", torch.ones(()))  # tells it apart wherever the state goes
         initialise(self, generator)
 
+    def freeze_noise(self) -> None:
+        """Train the strengths of the noise inputs no further."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.requires_grad_(False)
+
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
         """Latents z (B, z_dim) ~ N(0, 1) to codes (B, num_ws, w_dim); truncation 0 is the average face, 1 cuts none."""
         if z.ndim != 2 or z.shape[1] != self.z_dim:

@@ -43,7 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     kinds = parser.add_subparsers(title="what to train", metavar="<network>", required=True)
     prior = command_parser(kinds, "prior", "train a StyleGAN2 prior, growing from 32 px", PRIOR_EXAMPLE, run_prior)
-    _add_run_arguments(prior, "a trained prior of the same sizes to begin with (default: none, random)", 8, 0.0)
+    _add_run_arguments(prior, "a trained prior of the same sizes to begin with", batch=8, cooldown=0.0)
     prior.add_argument(
         "--stages", nargs="+", metavar="SIZE:IMAGES", help="resolutions and pictures of each (default: 100000 each)"
     )
@@ -53,7 +53,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     restorer = command_parser(kinds, "restorer", "train a restorer on a prior", RESTORER_EXAMPLE, run_restorer)
     start = "a trained restorer of the same sizes to begin with, generator included; --prior then draws and judges only"
-    _add_run_arguments(restorer, f"{start} (default: none, random)", batch=16, cooldown=0.4)
+    _add_run_arguments(restorer, start, batch=16, cooldown=0.4)
     restorer.add_argument("--images", type=int, default=100_000, help="pictures to see (default: 100000)")
     restorer.add_argument(
         "--prior",
@@ -88,7 +88,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, start: str, batch: int, 
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder of the run; one found there is resumed"
     )
-    parser.add_argument("--start", metavar="WEIGHTS", help=start)
+    parser.add_argument("--start", metavar="WEIGHTS", help=f"{start} (default: none, random)")
     parser.add_argument("--batch", type=int, default=batch, help=f"pictures a step (default: {batch})")
     parser.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
     parser.add_argument(

@@ -56,7 +56,9 @@ class PriorTask:
             self.modules["critics"] = Critics(config.seed)
         for module in self.modules.values():
             module.to(accelerator.device, memory_format=torch.channels_last)
-        trained = [p for name, p in generator.named_parameters() if config.noise or not name.endswith("noise_strength")]
+        if not config.noise:
+            generator.freeze_noise()
+        trained = [p for p in generator.parameters() if p.requires_grad]
         self.optimizers = {
             "generator": torch.optim.Adam(trained, lr=config.lr, betas=(0.0, 0.99), eps=1e-8),
             "discriminator": self._lazy_adam(discriminator),

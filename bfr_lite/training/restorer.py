@@ -88,9 +88,7 @@ class RestorerTask:
         if prior is not None:
             restorer.adopt_prior(prior)
         # Learnt, the noise would be one grain on every face, for it is the same for all. What a prior brings stays.
-        for name, parameter in restorer.generator.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.requires_grad_(False)
+        restorer.generator.freeze_noise()
         self.modules: dict[str, nn.Module] = {
             "restorer": restorer,
             "restorer_ema": copy.deepcopy(restorer).requires_grad_(False),

@@ -76,16 +76,18 @@ def draw(generator: Generator, count: int) -> Iterator[torch.Tensor]:
 def table(result: dict) -> str:
     """What each width has reached after the same time, as Markdown."""
     speeds, curves = result["pictures_per_second"], result["curves"]
-    shared = min(curves[name][-1][0] / speeds[name] for name in curves)
+    limit = 1.05 * min(
+        curves[name][-1][0] / speeds[name] for name in curves
+    )  # runs are not measured at the same second
     lines = [
         "| channel_base / channel_max | pictures a second | seen | seconds | Fréchet distance |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, points in curves.items():
-        seen, distance = max(point for point in points if point[0] / speeds[name] <= shared * 1.05)
+        seen, distance = max(point for point in points if point[0] / speeds[name] <= limit)
         lines.append(f"| {name} | {speeds[name]:.0f} | {seen:,} | {seen / speeds[name]:.0f} | {distance:.1f} |")
     ruler = f"Fréchet distance of as many samples from the training portraits: {result['features']}."
-    head = f"What each had last reached in {shared * 1.05:.0f} seconds, at {SIZE} px, seed {SEED}. {ruler}"
+    head = f"What each had last reached in {limit:.0f} seconds, at {SIZE} px, seed {SEED}. {ruler}"
     made = f"Made by `python data/benchmarks/prior_width.py` on {result['hardware']}."
     return "\n".join([f"{head} {made}", "", *lines, ""])
 
