@@ -38,7 +38,7 @@ labs: $(INSTALLED) ## make the students' release of the labs for courses
 	@echo "students get notebooks/labs/release/; grading: notebooks/labs/README.md"
 
 test: $(INSTALLED) ## run everything: style, unit tests, parity with the references, all notebooks
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The two generators come without what they ask for, see `bench` in pyproject.toml; nothing that is here changes.
 $(VENV)/.bench: $(INSTALLED)

@@ -19,6 +19,13 @@ from bfr_lite.download import MissingFileError
 from bfr_lite.face_sets import StoredFaces
 
 
+def pytest_configure() -> None:
+    """Test processes side by side share the cores, and so do the programs that tests start."""
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+        torch.set_num_threads(int(threads))
+
+
 @pytest.fixture(scope="session")
 def congress_root() -> Path:
     """The folder that holds the real portraits and the face detector, or a skip that says why."""
