@@ -16,6 +16,9 @@ from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.augment import Misalignment, random_similarity, random_turn
 
+HARDLY_ANY = 0.02  # mean difference of a pixel's channels: 0 of black-and-white portraits, 0.1 and more of others
+NEXT_FEW = 4  # that many black-and-white ones in a row are rare where they are few
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -43,15 +46,35 @@ def draw_portraits(
     rng: torch.Generator,
     turned: float,
     misalignment: Misalignment | None = None,
+    coloured: bool = False,
 ) -> Tensor:
-    """Faces (B, 3, size, size) at `indices` (B,), a share `turned` of them turned, all moved by `misalignment`."""
-    images, points = resize(faces.batch(indices), size), None
+    """Faces (B, 3, size, size) at `indices` (B,), a share `turned` of them turned, all moved by `misalignment`.
+
+    `coloured`: others in place of the black-and-white ones, see `read_coloured`.
+    """
+    images, indices = read_coloured(faces, indices) if coloured else (faces.batch(indices), indices)
+    images, points = resize(images, size), None
     if faces.landmarks is not None:
         points = (faces.landmarks[indices] + 0.5) * (size / faces.size) - 0.5
     images = random_turn(images, points, rng, turned)
     if misalignment is None:
         return images
     return random_similarity(images, images.new_zeros(len(images), 0, 2), rng, misalignment)[0]
+
+
+def read_coloured(faces: FaceDataset, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Portraits (B, 3, H, H) at `indices` (B,), and where they were found: for a black-and-white one the next coloured.
+
+    Where the next few have none either, as in a set of old photographs, a black-and-white one stays.
+    """
+    images = faces.batch(indices)
+    for _ in range(NEXT_FEW):
+        grey = (images.amax(dim=1) - images.amin(dim=1)).mean(dim=(1, 2)) < HARDLY_ANY
+        if not grey.any():
+            break
+        indices = torch.where(grey, (indices + 1) % len(faces), indices)
+        images[grey] = faces.batch(indices[grey])
+    return images, indices
 
 
 @torch.no_grad()
