@@ -73,7 +73,7 @@ def read_coloured(faces: FaceDataset, indices: Tensor) -> tuple[Tensor, Tensor]:
         if not grey.any():
             break
         indices = torch.where(grey, (indices + 1) % len(faces), indices)
-        images[grey] = faces.batch(indices[grey])
+        images = images.index_put((grey,), faces.batch(indices[grey]))
     return images, indices
 
 

@@ -18,7 +18,7 @@ from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
 from bfr_lite.training.adversarial import check_groups, train_discriminator
 from bfr_lite.training.augment import Misalignment
-from bfr_lite.training.batches import Batch, draw_fidelity, replace_some
+from bfr_lite.training.batches import Batch, draw_fidelity, read_coloured, replace_some
 from bfr_lite.training.configs import PriorConfig, RestorerConfig
 from bfr_lite.training.log import CsvLog, whole_rows
 from bfr_lite.training.loop import RunConfig, batch_indices, cooled, ema_decay, run, step_rng
@@ -40,6 +40,14 @@ class Blobs(FaceDataset):
 
     def _faces(self, numbers):
         return self.images[numbers]
+
+
+class SomeGrey(Blobs):
+    """The same pictures, some of them without colour."""
+
+    def __init__(self, grey: list[int]):
+        super().__init__()
+        self.images[grey] = self.images[grey].mean(dim=1, keepdim=True)
 
 
 def small_gan(size: int = 16):
@@ -642,3 +650,30 @@ def test_the_trust_map_learns_without_moving_the_pictures_it_blends():
     assert set(losses) >= {"trust", "pixel"} and losses["pixel"] == 0
     assert any(name.startswith("trust.") for name in moved)
     assert not any(name.startswith("generator.") or ".to_rgb." in name for name in moved)
+
+
+def test_a_portrait_in_colour_stands_in_for_a_black_and_white_one():
+    faces, asked = SomeGrey([1, 2, 19]), torch.tensor([0, 1, 2, 5, 19])
+    images, found = read_coloured(faces, asked)
+    assert found.tolist() == [0, 3, 3, 5, 0]
+    assert torch.equal(images, faces.batch(found))
+    assert asked.tolist() == [0, 1, 2, 5, 19]
+
+
+def test_a_set_without_colour_is_shown_as_it_is():
+    images, found = read_coloured(SomeGrey(list(range(20))), torch.arange(20))
+    assert len(found.unique()) == 20  # none twice, none left out
+    assert torch.equal(images, images[:, :1].expand_as(images))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_prior_sees_black_and_white_portraits_only_where_asked(monkeypatch, grey):
+    seen = []
+    monkeypatch.setattr(
+        "bfr_lite.training.prior.train_discriminator", lambda task, real, *rest: seen.append(real.cpu()) or {}
+    )
+    config = replace(small_gan(), grey=grey, turned=0.0, critics=0.0)
+    task = PriorTask(config, SomeGrey([0, 1, 2]), 4, Accelerator(cpu=True))
+    task.step(0, torch.arange(4), step_rng(0, 0))
+    colour = (seen[0].amax(dim=1) - seen[0].amin(dim=1)).mean(dim=(1, 2))
+    assert (colour < 0.02).sum() == (3 if grey else 0)
