@@ -16,7 +16,7 @@ from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.augment import Misalignment, random_similarity, random_turn
 
-HARDLY_ANY = 0.02  # mean difference of a pixel's channels: 0 of black-and-white portraits, 0.1 and more of others
+HARDLY_ANY = 0.005  # mean difference of a pixel's channels: 0 in black-and-white files, 0.1 and more in others
 NEXT_FEW = 4  # that many black-and-white ones in a row are rare where they are few
 
 

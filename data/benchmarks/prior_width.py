@@ -34,9 +34,9 @@ RESULT = Path(__file__).with_suffix(".json")
 
 
 def make_config(base: int, most: int, **options: float) -> PriorConfig:
-    """A prior of that width, judged by its discriminator alone; `options` as for `PriorConfig`."""
+    """A prior of that width, judged by its discriminator alone, shown all portraits; `options` as for `PriorConfig`."""
     config = GANConfig(SIZE, z_dim=128, w_dim=128, mapping_layers=2, channel_base=base, channel_max=most)
-    return PriorConfig(config, **{"seed": SEED, "critics": 0.0} | options)
+    return PriorConfig(config, **{"seed": SEED, "critics": 0.0, "grey": True} | options)
 
 
 def speed(config: PriorConfig, faces: FaceDataset, steps: int = 7) -> float:
