@@ -8,10 +8,11 @@ Preset `tiny`: portraits of 32 px, the shipped prior of that preset. Every run s
 measured on the test portraits under GFPGAN's ranges and CodeFormer's stage 2 (super-resolution networks: by 4), the
 seed of the damage fixed, at three fidelities. A run leaves a file in the folder of `--runs`, so several processes may
 share the work, each with its own --seeds or --rows. A run of as many pictures that is there or in ablations.json is not
-made again. `--table` gathers them into ablations.json, and those of `--images` pictures into ablations.md, beside this
-script. Spread is the standard deviation over seeds, which change initial weights, order and luck of the training.
+made again, unless `--again` asks for it. `--table` gathers them into ablations.json, and those of `--images` pictures
+into ablations.md, beside this script. Spread is the standard deviation over seeds, which change initial weights, order
+and luck of the training.
 
-A run does not know the code it was made by: when training changes, empty the folder and ablations.json.
+A run does not know the code it was made by: when training changes, all rows go `--again`.
 """
 
 from __future__ import annotations
@@ -208,8 +209,8 @@ def _heading(runs: list[dict]) -> str:
     return (
         f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
         f"73 test portraits; mean ± standard deviation over seeds. {where}. Made by "
-        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME`. The recipe is `RestorerConfig`'s, "
-        f"but for a teacher of {TEACHER} and an emphasis of {EMPHASIS:g} (and for StyleGAN's noise in runs made before "
+        "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME --again`, those without seeds by "
+        f"`--rows untrained --again`. The recipe is `RestorerConfig`'s, but for a teacher of {TEACHER} and an emphasis of {EMPHASIS:g} (and for StyleGAN's noise in runs made before "
         f"commit 02e9dda, which was trained along).{unfinished}"
     )
 
@@ -250,6 +251,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--images", type=int, default=16_000)
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), metavar="FOLDER")
+    parser.add_argument("--again", action="store_true", help="make runs that are there already once more")
     parser.add_argument("--table", action="store_true", help="write ablations.json and ablations.md of what is there")
     args = parser.parse_args()
     if args.table:
@@ -268,7 +270,7 @@ def main() -> None:
             images = args.images if name in ROWS else 0
             own = seed if name in ROWS else 0  # nothing depends on a seed where nothing is trained
             done = {(one["row"], one["seed"], one["images"]) for one in gathered(args.runs)}
-            if (name, own, images) in done:
+            if (name, own, images) in done and not args.again:
                 continue
             made = make_run(name, images, seed, accelerator) if name in ROWS else untrained()
             path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{own}.json"
