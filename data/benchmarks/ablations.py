@@ -210,8 +210,9 @@ def _heading(runs: list[dict]) -> str:
         f"# Ablations\n\nPortraits of {PRESET.size} px, {seen} pictures a run in batches of {BATCH}, measured on "
         f"73 test portraits; mean ± standard deviation over seeds. {where}. Made by "
         "`python data/benchmarks/ablations.py`; one row alone by `--rows NAME --again`, those without seeds by "
-        f"`--rows untrained --again`. The recipe is `RestorerConfig`'s, but for a teacher of {TEACHER} and an emphasis of {EMPHASIS:g} (and for StyleGAN's noise in runs made before "
-        f"commit 02e9dda, which was trained along).{unfinished}"
+        "`--rows untrained --again`. The recipe is `RestorerConfig`'s, but for a teacher of "
+        f"{TEACHER} and an emphasis of {EMPHASIS:g} (and for StyleGAN's noise in runs made before commit 02e9dda, "
+        f"which was trained along).{unfinished}"
     )
 
 
