@@ -75,9 +75,12 @@ class TarArchive(Archive):
     def read(self, number: int) -> io.BytesIO:
         shard, name, offset, size = self._places[number]
         _check_size(size, name, shard)
-        with shard.open("rb") as file:
-            file.seek(offset)
-            return io.BytesIO(file.read(size))
+        try:
+            with shard.open("rb") as file:
+                file.seek(offset)
+                return io.BytesIO(file.read(size))
+        except OSError as error:  # it was there when it was indexed
+            raise ArchiveError(f"cannot read {name} in {shard} any more ({error})") from error
 
 
 def _index(shard: Path, suffixes: Sequence[str]) -> list[tuple[Path, str, int, int]]:

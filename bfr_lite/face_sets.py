@@ -191,7 +191,10 @@ class FolderFaces(FileFaces):
 
     def _face(self, number: int) -> Tensor:
         file = self.files[number]
-        image = load_image(file)
+        try:
+            image = load_image(file)
+        except OSError as error:  # it was there when the folder was listed
+            raise ImageError(f"cannot read {file} any more ({error})") from error
         if self._detector is None:
             return self._square(image, file)
         picture = tensor_to_uint8(image)

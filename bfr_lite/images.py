@@ -145,7 +145,8 @@ def to_batch(image: Tensor | np.ndarray | Image.Image | str | os.PathLike) -> tu
     """Turn any kind of picture into a (B, 3, H, W) batch, with the function that turns a batch back into that kind.
 
     Kinds: float tensors (3, H, W) or (B, 3, H, W) in [0, 1]; uint8 arrays (H, W, 3) or (B, H, W, 3); PIL pictures;
-    paths (which come back as PIL pictures). Raises `ImageError` for anything else.
+    paths (which come back as PIL pictures). Raises `ImageError` for anything else, `FileNotFoundError` for a path that
+    leads nowhere.
     """
     if isinstance(image, str | os.PathLike):
         return load_image(image)[None], lambda batch: tensor_to_pil(batch[0])

@@ -28,7 +28,8 @@ class MMRB(nn.Module):
         channels: at least 4.
         paths: the paths to build, a subset of `PATHS` in that order. A path left out costs no parameters.
         width: channels of each path; a quarter of `channels` unless given.
-        generator: random source of the initial weights.
+        generator: random source of the initial weights, seed 0 unless given: blocks of one size then start alike, so
+            give several of them one generator.
 
     Attributes:
         active: names of the paths at work; take one out to silence it without touching the weights.
@@ -68,7 +69,10 @@ class MMRB(nn.Module):
         return x + self.scale * self.gate(self.fuse(joined))
 
     def responses(self, x: Tensor) -> dict[str, Tensor]:
-        """What each path answers, {name: (B, width, H, W)}; zeros from a silenced path, which then hands nothing on."""
+        """What each path answers, {name: (B, width, H, W)}; zeros from a silenced path.
+
+        Past it the last path that was not silent hands on.
+        """
         dealt = dict(zip(self.names, self.reduce(x).chunk(len(self.names), dim=1), strict=True))
         if "texture" in dealt:
             dealt["texture"] = high_pass(dealt["texture"])

@@ -131,7 +131,8 @@ class Restorer(nn.Module):
             fidelity: 0 trusts the prior, 1 the input.
             batch_size: faces at a time; bounds the memory of large batches.
 
-        Raises `ImageError` for anything else, and for pictures that are not square: an aligned face is.
+        Raises `ImageError` for anything else, and for pictures that are not square: an aligned face is;
+        `FileNotFoundError` for a path that leads nowhere, `ValueError` for a fidelity or batch size out of range.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

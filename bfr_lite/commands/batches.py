@@ -63,7 +63,11 @@ def _finished(waiting: list[_Waiting], restore: Callable[[Tensor], Tensor]) -> I
         return
     started = time.perf_counter()
     faces = torch.cat([one.faces for one in waiting])
-    restored = restore(faces).split([len(one.faces) for one in waiting])
+    try:
+        restored = restore(faces).split([len(one.faces) for one in waiting])
+    except FAILURES as error:  # no memory for so many, say
+        yield from ((one.job, error) for one in waiting)
+        return
     each = (time.perf_counter() - started) / len(faces)
     for one, part in zip(waiting, restored, strict=True):
         try:

@@ -142,8 +142,9 @@ def _output_files(args: argparse.Namespace) -> list[Path]:
     there = [str(path) for path in (*files, args.grid) if path and path.exists()]
     if there and not args.overwrite:
         raise ValueError(f"{', '.join(there)}: there already; add --overwrite to replace, or name another file")
-    if stem and not stem.parent.is_dir():
-        raise ValueError(f"{stem.parent} is no folder: make it, or name another --output")
+    for option, path in (("--output", stem), ("--grid", args.grid)):
+        if path and not path.parent.is_dir():
+            raise ValueError(f"{path.parent} is no folder: make it, or name another {option}")
     return files
 
 

@@ -27,7 +27,7 @@ class PriorConfig:
         critics: weight of what the critics say beside the discriminator, see `critics`; 0 trains without them.
         turned: share of the portraits that are turned by `pose.turn`, for there are few that look aside.
         grey: show black-and-white portraits too. Off here: where they are few, a narrow generator draws ghosts of them
-            (seen after 300,000 pictures, 54 of 709 portraits), and `_degrade` can take colour away at any time.
+            (seen after 300,000 pictures, 54 of 709 portraits). A restorer sees them all.
         seed: of the initial weights.
     """
 

@@ -1,6 +1,7 @@
 """Training the landmark network: YuNet's landmarks on official portraits, passed on to a network of our own.
 
-A few minutes on a CPU. The portraits carry YuNet's points in `congress.csv`, so no detector is needed.
+Three minutes on a CPU; the aligner takes half an hour, and is not resumed. The portraits carry YuNet's points in
+`congress.csv`, so no detector is needed.
 """
 
 from __future__ import annotations

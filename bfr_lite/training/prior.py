@@ -97,8 +97,7 @@ class PriorTask:
         smaller = read_checkpoint(path)["modules"]
         for name, module in self.modules.items():
             own = module.state_dict()
-            left = ("from_rgb",) if self.config.noise else ("from_rgb", "noise_strength")
-            taken = {k: v for k, v in smaller[name].items() if k in own and not any(part in k for part in left)}
+            taken = {k: v for k, v in smaller[name].items() if k in own and "from_rgb" not in k}
             module.load_state_dict({**own, **taken})
             if isinstance(module, Generator):
                 nn.init.zeros_(module.blocks[str(module.size)].to_rgb.conv.weight)

@@ -20,7 +20,16 @@ class Resumable(Protocol):
 
 
 def save_checkpoint(path: Path, task: Resumable, step: int, plan: dict[str, int]) -> None:
-    """Write networks, averages, optimisers, step and `plan`, what the steps depend on; whole or not at all."""
+    """Write networks, averages, optimisers, step and `plan`, what the steps depend on; whole or not at all.
+
+    Raises `ValueError`, and leaves the last checkpoint, where training has diverged: NaN would only stay NaN.
+    """
+    lost = [name for name, module in task.modules.items() if not _finite(module)]
+    if lost:
+        raise ValueError(
+            f"training has diverged by step {step}: {', '.join(lost)} hold{'s' * (len(lost) == 1)} NaN or infinite "
+            f"weights. {path} is left as it was: lower --lr, or take --precision no, and go on from there"
+        )
     content = {
         "step": step,
         "plan": plan,
@@ -29,6 +38,10 @@ def save_checkpoint(path: Path, task: Resumable, step: int, plan: dict[str, int]
     }
     with network_path(path) as temporary:
         torch.save(content, temporary)
+
+
+def _finite(module: nn.Module) -> bool:
+    return all(bool(value.isfinite().all()) for value in module.state_dict().values())
 
 
 def load_checkpoint(path: Path, task: Resumable, plan: dict[str, int]) -> int:

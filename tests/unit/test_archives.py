@@ -109,3 +109,10 @@ def test_hostile_archives_do_no_harm(tmp_path, monkeypatch):
     with pytest.raises(ArchiveError, match="no pictures"):
         load_faces("folder", tmp_path / "b.tar")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.zip", "b.tar"]
+
+
+def test_a_tar_that_is_gone_is_named(folder, tmp_path):
+    faces = load_faces("folder", pack(folder, tmp_path, "tar"), size=16)
+    (tmp_path / "0.tar").unlink()
+    with pytest.raises(ArchiveError, match=r"cannot read 0.png in .*0.tar any more"):
+        faces[0]

@@ -112,6 +112,7 @@ def test_the_benchmark_is_written_once_and_replaced_only_when_told(weights, port
         (["--benchmark", "--degradation", "x4"], "leave it out, or --grid and --degradation"),
         (["--grid-faces", "0"], "--grid-faces chooses the faces of --grid"),
         (["--output", "nowhere/table"], "nowhere is no folder"),
+        (["--grid", "nowhere/grid.png"], "nowhere is no folder: make it, or name another --grid"),
         (["--degradation", "dust"], "gfpgan, codeformer, diffbir"),
         (["--degradation", "x99"], "scale must be from 2 to 16"),
         (["--degradation", "1.5"], "severity must lie in"),

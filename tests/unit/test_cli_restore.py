@@ -76,6 +76,16 @@ def test_it_goes_on_after_bad_pictures(faces, weights, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
 
 
+def test_faces_that_do_not_fit_into_memory_are_told_of_as_others_are(faces, weights, tmp_path, monkeypatch, capsys):
+    def fail(self, *arguments, **options):
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(Restorer, "restore", fail)
+    assert run(faces, "-o", tmp_path / "out", "--weights", weights, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [one["error"] for one in report["failed"]] == ["not enough memory"] * 2
+
+
 def test_bad_pictures_are_listed_for_people(faces, weights, tmp_path, capsys):
     (faces / "broken.jpg").write_bytes(b"not a picture")
     assert run(faces, "-o", tmp_path / "out", "--weights", weights) == 1

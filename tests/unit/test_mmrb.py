@@ -56,7 +56,11 @@ def test_a_silenced_path_answers_zero_and_changes_the_block_until_it_is_active_a
     assert not silent[name].any()
     earlier, later = PATHS[: PATHS.index(name)], PATHS[PATHS.index(name) + 1 :]
     assert all(torch.equal(silent[path], answers[path]) for path in earlier)
-    assert all(not torch.equal(silent[path], answers[path]) for path in later)  # they lack what was handed on
+    assert all(not torch.equal(silent[path], answers[path]) for path in later)  # they lack what it made
+    if earlier and later:  # the next one hears the last that is not silent
+        dealt = dict(zip(PATHS, block.reduce(x).chunk(len(PATHS), dim=1), strict=True))
+        dealt["texture"] = high_pass(dealt["texture"])
+        assert torch.equal(silent[later[0]], block.paths[later[0]](dealt[later[0]] + silent[earlier[-1]]))
     assert not torch.equal(block(x), before)
     block.active = block.active | {name}
     assert torch.equal(block(x), before)

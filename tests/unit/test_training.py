@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from bfr_lite.checkpoints import WeightsError, load_discriminator, load_generator, read_card
+from bfr_lite.data import load_faces
 from bfr_lite.face_sets import FaceDataset
 from bfr_lite.files import sole_writer
-from bfr_lite.images import ImageError
+from bfr_lite.images import ImageError, save_image
 from bfr_lite.layers import downsample
 from bfr_lite.presets import preset
 from bfr_lite.restorer import Restorer
@@ -26,6 +27,7 @@ from bfr_lite.training.losses import LossWeights, nearer, trust_distance
 from bfr_lite.training.prior import PriorTask, stage_config
 from bfr_lite.training.recipes import Stage, train_prior, train_restorer
 from bfr_lite.training.restorer import RestorerTask
+from bfr_lite.training.resuming import save_checkpoint
 
 TINY = preset("tiny")
 
@@ -173,6 +175,28 @@ def test_a_run_outlives_a_picture_that_cannot_be_read(broken, tmp_path):
     run(whole, run_config(tmp_path / "whole", 16), 20, task.accelerator)
     expected, resumed = state_of(whole), state_of(mended)
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_a_run_outlives_a_picture_that_is_gone(tmp_path):
+    (tmp_path / "faces").mkdir()
+    for number, face in enumerate(Blobs().images):
+        save_image(face, tmp_path / "faces" / f"{number:02d}.png")
+    task = prior_task()
+    task.faces = load_faces("folder", tmp_path / "faces", size=32)
+    (tmp_path / "faces" / "07.png").unlink()
+    with pytest.raises(ImageError, match=r"07.png any more .* steps are saved; put another picture in its place"):
+        run(task, run_config(tmp_path / "run", 40), 20, task.accelerator)
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_run_that_diverged_leaves_its_last_good_checkpoint(tmp_path):
+    task, config = prior_task(), run_config(tmp_path, 8)
+    run(task, config, 20, task.accelerator)
+    good = (tmp_path / "checkpoint.pt").read_bytes()
+    next(task.modules["generator_ema"].parameters()).data[0] = float("nan")
+    with pytest.raises(ValueError, match=r"diverged by step 2: generator_ema holds NaN .* lower --lr"):
+        save_checkpoint(tmp_path / "checkpoint.pt", task, 2, {})
+    assert (tmp_path / "checkpoint.pt").read_bytes() == good
 
 
 def test_samples_that_cannot_be_drawn_cost_no_step(tmp_path):
@@ -355,9 +379,14 @@ def test_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
 
 def test_grown_prior_draws_the_smaller_picture_enlarged(tmp_path):
     small = prior_task(16)
+    for name, strength in small.modules["generator"].named_parameters():
+        if name.endswith("noise_strength"):  # as those of a prior that others trained
+            strength.data.fill_(0.5)
     run(small, run_config(tmp_path, 16), 20, Accelerator(cpu=True))
     grown = prior_task(32)
     grown.grow_from(tmp_path / "checkpoint.pt")
+    strengths = ["blocks.8.conv.noise_strength", "blocks.32.conv.noise_strength"]
+    assert [grown.modules["generator"].state_dict()[name].item() for name in strengths] == [0.5, 0.0]
     below, above = small.modules["generator_ema"], grown.modules["generator_ema"]
     z = torch.randn(4, below.z_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
