@@ -39,7 +39,10 @@ class ZipArchive(Archive):
 
     def read(self, number: int) -> io.BytesIO:
         name = self.names[number]
-        archive = self._zip()
+        try:
+            archive = self._zip()
+        except OSError as error:  # it was there when its names were read
+            raise ArchiveError(f"cannot read {name} in {self.path} any more ({error})") from error
         _check_size(archive.getinfo(name).file_size, name, self.path)
         try:
             return io.BytesIO(archive.read(name))  # never more than the size declared

@@ -179,7 +179,7 @@ class FolderFaces(FileFaces):
     """Picture files in a folder; the names are their paths within it.
 
     align: find the largest face and bring it into the FFHQ position; else the pictures are faces already, and
-    are cropped to the central square and resized. Raises ImageError for a file that is no picture, FaceError
+    are cropped to the central square and resized. Raises ImageError for a file that is no picture or gone, FaceError
     for a picture without a face; both name the file.
     """
 

@@ -71,7 +71,7 @@ class MMRB(nn.Module):
     def responses(self, x: Tensor) -> dict[str, Tensor]:
         """What each path answers, {name: (B, width, H, W)}; zeros from a silenced path.
 
-        Past it the last path that was not silent hands on.
+        The next path then hears the last active one before it.
         """
         dealt = dict(zip(self.names, self.reduce(x).chunk(len(self.names), dim=1), strict=True))
         if "texture" in dealt:

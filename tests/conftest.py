@@ -16,14 +16,16 @@ from torch import nn
 from bfr_lite import Restorer, preset
 from bfr_lite.checkpoints import save_weights
 from bfr_lite.download import MissingFileError
-from bfr_lite.face_sets import StoredFaces
+from bfr_lite.face_sets import CORES, StoredFaces
 
 
 def pytest_configure() -> None:
     """Test processes side by side share the cores, and so do the programs that tests start."""
-    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
-        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-        torch.set_num_threads(int(threads))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
+    if workers and "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, CORES // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

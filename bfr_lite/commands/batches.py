@@ -65,8 +65,12 @@ def _finished(waiting: list[_Waiting], restore: Callable[[Tensor], Tensor]) -> I
     faces = torch.cat([one.faces for one in waiting])
     try:
         restored = restore(faces).split([len(one.faces) for one in waiting])
-    except FAILURES as error:  # no memory for so many, say
-        yield from ((one.job, error) for one in waiting)
+    except FAILURES as error:
+        if len(waiting) == 1:
+            yield waiting[0].job, error
+        else:  # so many may be too many
+            for one in waiting:
+                yield from _finished([one], restore)
         return
     each = (time.perf_counter() - started) / len(faces)
     for one, part in zip(waiting, restored, strict=True):

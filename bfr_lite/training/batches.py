@@ -16,8 +16,8 @@ from bfr_lite.rows import draw_rows
 from bfr_lite.stylegan2 import Generator
 from bfr_lite.training.augment import Misalignment, random_similarity, random_turn
 
-HARDLY_ANY = 0.005  # mean difference of a pixel's channels: 0 in black-and-white files, 0.1 and more in others
-NEXT_FEW = 4  # that many black-and-white ones in a row are rare where they are few
+HARDLY_ANY = 0.005  # mean difference of a pixel's channels: 0 in black-and-white files, about 0.1 and more in others
+LOOKS = 4  # at other places of the set for one in colour
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,17 @@ def draw_portraits(
 
 
 def read_coloured(faces: FaceDataset, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Portraits (B, 3, H, H) at `indices` (B,), and where they were found: for a black-and-white one the next coloured.
+    """Portraits (B, 3, H, H) at `indices` (B,), and where they were found: for a black-and-white one a coloured one.
 
-    Where the next few have none either, as in a set of old photographs, a black-and-white one stays.
+    That comes from far away, for black-and-white ones lie together where names are in order. Where there are none in
+    colour, as in a set of old photographs, others without colour are shown, each as often as the others.
     """
-    images = faces.batch(indices)
-    for _ in range(NEXT_FEW):
+    images, far = faces.batch(indices), len(faces) // 2 + 1
+    for _ in range(LOOKS):
         grey = (images.amax(dim=1) - images.amin(dim=1)).mean(dim=(1, 2)) < HARDLY_ANY
         if not grey.any():
             break
-        indices = torch.where(grey, (indices + 1) % len(faces), indices)
+        indices = torch.where(grey, (indices + far) % len(faces), indices)
         images = images.index_put((grey,), faces.batch(indices[grey]))
     return images, indices
 

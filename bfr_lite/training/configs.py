@@ -22,8 +22,9 @@ class PriorConfig:
         style_mixing: share of pictures whose codes come from two faces, so that the scales stay apart (StyleGAN, 3.1:
             0.9).
         ema_half_life: of the averaged generator, in pictures.
-        noise: train StyleGAN's noise inputs. Off here: in short runs the finest layer answers a critical discriminator
-            with grain instead of detail (seen at 64 px after 20,000 pictures), and a restorer wants none.
+        noise: train StyleGAN's noise inputs. Off here (they stay as found, 0 in a new prior): in short runs the finest
+            layer answers a critical discriminator with grain instead of detail (seen at 64 px after 20,000 pictures),
+            and a restorer wants none.
         critics: weight of what the critics say beside the discriminator, see `critics`; 0 trains without them.
         turned: share of the portraits that are turned by `pose.turn`, for there are few that look aside.
         grey: show black-and-white portraits too. Off here: where they are few, a narrow generator draws ghosts of them

@@ -136,7 +136,8 @@ def run(task: Task, run_config: RunConfig, dataset_length: int, accelerator: Acc
     """Train `task` to `run_config.images` pictures, until Ctrl-C or an unreadable picture; leaves a whole checkpoint.
 
     Raises `WeightsError` when the folder holds a checkpoint of other networks, batch, seed or number of faces, and
-    `ValueError` when the processes cannot share the batch, or another run writes to the folder.
+    `ValueError` when the processes cannot share the batch, another run writes to the folder, or training has diverged:
+    then the last checkpoint stays as it is.
     """
     count, folder = accelerator.num_processes, run_config.folder
     if run_config.images < 1:

@@ -26,9 +26,10 @@ def save_checkpoint(path: Path, task: Resumable, step: int, plan: dict[str, int]
     """
     lost = [name for name, module in task.modules.items() if not _finite(module)]
     if lost:
+        what = f"{path} is left as it was: go on from there" if path.exists() else "nothing was saved yet: begin anew"
         raise ValueError(
-            f"training has diverged by step {step}: {', '.join(lost)} hold{'s' * (len(lost) == 1)} NaN or infinite "
-            f"weights. {path} is left as it was: lower --lr, or take --precision no, and go on from there"
+            f"training has diverged by step {step}: NaN or infinite weights in {', '.join(lost)}; "
+            f"{what} with a lower --lr or in higher precision"
         )
     content = {
         "step": step,

@@ -266,18 +266,18 @@ def main() -> None:
     keep_freed_memory()
     accelerator = Accelerator(cpu=True)
     args.runs.mkdir(parents=True, exist_ok=True)
-    for seed in args.seeds:
-        for name in args.rows:
-            images = args.images if name in ROWS else 0
-            own = seed if name in ROWS else 0  # nothing depends on a seed where nothing is trained
-            done = {(one["row"], one["seed"], one["images"]) for one in gathered(args.runs)}
-            if (name, own, images) in done and not args.again:
-                continue
-            made = make_run(name, images, seed, accelerator) if name in ROWS else untrained()
-            path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{own}.json"
-            with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(made) + "\n", encoding="utf-8")
-            print(f"{name}, seed {own}: {made.get('seconds', 0)} s", flush=True)
+    # nothing depends on a seed where nothing is trained
+    wanted = dict.fromkeys((name, seed if name in ROWS else 0) for seed in args.seeds for name in args.rows)
+    for name, seed in wanted:
+        images = args.images if name in ROWS else 0
+        done = {(one["row"], one["seed"], one["images"]) for one in gathered(args.runs)}
+        if (name, seed, images) in done and not args.again:
+            continue
+        made = make_run(name, images, seed, accelerator) if name in ROWS else untrained()
+        path = args.runs / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{images}-{seed}.json"
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        print(f"{name}, seed {seed}: {made.get('seconds', 0)} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -76,14 +76,21 @@ def test_it_goes_on_after_bad_pictures(faces, weights, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
 
 
-def test_faces_that_do_not_fit_into_memory_are_told_of_as_others_are(faces, weights, tmp_path, monkeypatch, capsys):
-    def fail(self, *arguments, **options):
-        raise RuntimeError("not enough memory")
+@pytest.mark.parametrize(("room", "written"), [(0, 0), (1, 2)])
+def test_faces_that_do_not_fit_into_memory(faces, weights, tmp_path, monkeypatch, capsys, room, written):
+    """Together they are too many: each is tried alone, and told of where that fails, too."""
+    restore = Restorer.restore
 
-    monkeypatch.setattr(Restorer, "restore", fail)
-    assert run(faces, "-o", tmp_path / "out", "--weights", weights, "--json") == 1
+    def little_memory(self, batch, *arguments, **options):
+        if len(batch) > room:
+            raise RuntimeError("not enough memory")
+        return restore(self, batch, *arguments, **options)
+
+    monkeypatch.setattr(Restorer, "restore", little_memory)
+    assert run(faces, "-o", tmp_path / "out", "--weights", weights, "--json") == (0 if written else 1)
     report = json.loads(capsys.readouterr().out)
-    assert [one["error"] for one in report["failed"]] == ["not enough memory"] * 2
+    assert len(report["written"]) == written
+    assert [one["error"] for one in report["failed"]] == ["not enough memory"] * (2 - written)
 
 
 def test_bad_pictures_are_listed_for_people(faces, weights, tmp_path, capsys):
