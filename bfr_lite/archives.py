@@ -39,10 +39,7 @@ class ZipArchive(Archive):
 
     def read(self, number: int) -> io.BytesIO:
         name = self.names[number]
-        try:
-            archive = self._zip()
-        except OSError as error:  # it was there when its names were read
-            raise ArchiveError(f"cannot read {name} in {self.path} any more ({error})") from error
+        archive = self._zip()
         _check_size(archive.getinfo(name).file_size, name, self.path)
         try:
             return io.BytesIO(archive.read(name))  # never more than the size declared
@@ -78,12 +75,9 @@ class TarArchive(Archive):
     def read(self, number: int) -> io.BytesIO:
         shard, name, offset, size = self._places[number]
         _check_size(size, name, shard)
-        try:
-            with shard.open("rb") as file:
-                file.seek(offset)
-                return io.BytesIO(file.read(size))
-        except OSError as error:  # it was there when it was indexed
-            raise ArchiveError(f"cannot read {name} in {shard} any more ({error})") from error
+        with shard.open("rb") as file:
+            file.seek(offset)
+            return io.BytesIO(file.read(size))
 
 
 def _index(shard: Path, suffixes: Sequence[str]) -> list[tuple[Path, str, int, int]]:

@@ -139,6 +139,8 @@ class FileFaces(FaceDataset):
         coming = {number: self._expected.pop(number) for number in set(numbers.tolist())}
         try:
             return torch.stack([coming[number].result() for number in numbers.tolist()])
+        except OSError as error:  # a file that was there when the names were read
+            raise ImageError(f"a face of {self.origin} cannot be read any more: {error}") from error
         finally:  # after Ctrl-C or a bad file nobody waits for the others
             for face in coming.values():
                 face.cancel()
@@ -179,7 +181,7 @@ class FolderFaces(FileFaces):
     """Picture files in a folder; the names are their paths within it.
 
     align: find the largest face and bring it into the FFHQ position; else the pictures are faces already, and
-    are cropped to the central square and resized. Raises ImageError for a file that is no picture or gone, FaceError
+    are cropped to the central square and resized. Raises ImageError for a file that is no picture, FaceError
     for a picture without a face; both name the file.
     """
 
@@ -191,10 +193,7 @@ class FolderFaces(FileFaces):
 
     def _face(self, number: int) -> Tensor:
         file = self.files[number]
-        try:
-            image = load_image(file)
-        except OSError as error:  # it was there when the folder was listed
-            raise ImageError(f"cannot read {file} any more ({error})") from error
+        image = load_image(file)
         if self._detector is None:
             return self._square(image, file)
         picture = tensor_to_uint8(image)

@@ -46,13 +46,13 @@ def draw_portraits(
     rng: torch.Generator,
     turned: float,
     misalignment: Misalignment | None = None,
-    coloured: bool = False,
+    grey: bool = True,
 ) -> Tensor:
     """Faces (B, 3, size, size) at `indices` (B,), a share `turned` of them turned, all moved by `misalignment`.
 
-    `coloured`: others in place of the black-and-white ones, see `read_coloured`.
+    `grey`: black-and-white ones too; else others in their place, see `read_coloured`.
     """
-    images, indices = read_coloured(faces, indices) if coloured else (faces.batch(indices), indices)
+    images, indices = (faces.batch(indices), indices) if grey else read_coloured(faces, indices)
     images, points = resize(images, size), None
     if faces.landmarks is not None:
         points = (faces.landmarks[indices] + 0.5) * (size / faces.size) - 0.5

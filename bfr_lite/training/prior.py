@@ -107,7 +107,7 @@ class PriorTask:
     def step(self, step: int, indices: Tensor, rng: torch.Generator) -> dict[str, float]:
         """One update of all networks on the portraits at `indices`."""
         config = self.config
-        shown = draw_portraits(self.faces, indices, config.gan.size, rng, config.turned, coloured=not config.grey)
+        shown = draw_portraits(self.faces, indices, config.gan.size, rng, config.turned, grey=config.grey)
         real = random_flip(shown, rng).to(self.accelerator.device, memory_format=torch.channels_last)
         with self.accelerator.autocast():
             fake = self._draw(len(real), rng)

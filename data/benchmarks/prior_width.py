@@ -76,9 +76,8 @@ def draw(generator: Generator, count: int) -> Iterator[torch.Tensor]:
 def table(result: dict) -> str:
     """What each width has reached after the same time, as Markdown."""
     speeds, curves = result["pictures_per_second"], result["curves"]
-    limit = 1.05 * min(
-        curves[name][-1][0] / speeds[name] for name in curves
-    )  # runs are not measured at the same second
+    # a little more than the shortest run took, for runs are not measured at the same second
+    limit = 1.05 * min(curves[name][-1][0] / speeds[name] for name in curves)
     lines = [
         "| channel_base / channel_max | pictures a second | seen | seconds | Fréchet distance |",
         "| --- | ---: | ---: | ---: | ---: |",

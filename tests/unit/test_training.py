@@ -183,7 +183,7 @@ def test_a_run_outlives_a_picture_that_is_gone(tmp_path):
     task = prior_task()
     task.faces = load_faces("folder", tmp_path / "faces", size=32)
     (tmp_path / "faces" / "07.png").unlink()
-    with pytest.raises(ImageError, match=r"07.png any more .* steps are saved; put another picture in its place"):
+    with pytest.raises(ImageError, match=r"any more: .*07\.png .* steps are saved; put another picture in its place"):
         run(task, run_config(tmp_path / "run", 40), 20, task.accelerator)
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 
